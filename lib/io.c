@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* io.c - whole files, directory trees and unix sockets */
+#define _GNU_SOURCE
+#include "lib/io.h"
+
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+int io_read_fd(int fd, size_t max, char **ret, size_t *ret_len)
+{
+	size_t len = 0, room = 4096;
+	autofree char *buf = malloc(room);
+
+	for (;;) {
+		ssize_t n;
+
+		if (!buf)
+			return -ENOMEM;
+		n = RETRY(read(fd, buf + len, room - len - 1));
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		len += (size_t)n;
+		if (len > max)
+			return -EFBIG;
+		if (room - len < 2) {
+			char *more = realloc(buf, room * 2);
+
+			if (!more)
+				return -ENOMEM;
+			buf = more;
+			room *= 2;
+		}
+	}
+	buf[len] = '\0';
+	if (ret_len)
+		*ret_len = len;
+	*ret = steal_ptr(buf);
+	return 0;
+}
+
+int io_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	autoclose int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return io_read_fd(fd, max, ret, ret_len);
+}
+
+int io_write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	while (len) {
+		ssize_t n = RETRY(write(fd, p, len));
+
+		if (n < 0)
+			return -errno;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int io_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
+{
+	char tmp[IO_PATH];
+	autoclose int fd = -EBADF;
+	int r;
+
+	if (!*io_path(tmp, "%s.%d.tmp", path, gettid()))
+		return -ENAMETOOLONG;
+	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	if (fd < 0)
+		return -errno;
+	r = io_write_all(fd, data, len);
+	if (!r && fsync(fd) < 0)
+		r = -errno;
+	if (!r && renameat(dirfd, tmp, dirfd, path) < 0)
+		r = -errno;
+	if (r)
+		unlinkat(dirfd, tmp, 0);
+	return r;
+}
+
+int io_mkdirs(const char *path, mode_t mode)
+{
+	autofree char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, mode) < 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return mkdir(copy, mode) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* Empty the directory @fd (owned here), which is on device @dev */
+static int empty_dir(int fd, dev_t dev)
+{
+	autodir DIR *dir = fdopendir(fd);
+	struct dirent *de;
+	int result = 0;
+
+	if (!dir) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	while ((de = readdir(dir))) {
+		struct stat st;
+		int sub, r = 0;
+
+		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
+			continue;
+		if (!unlinkat(fd, de->d_name, 0))
+			continue;
+		if (errno != EISDIR && errno != EPERM) {
+			result = errno == ENOENT ? result : -errno;
+			continue;
+		}
+		sub = openat(fd, de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub < 0)
+			r = -errno;
+		else if (fstat(sub, &st) < 0 || st.st_dev != dev)
+			close(sub), r = -EXDEV;
+		else
+			r = empty_dir(sub, dev);
+		if (!r && unlinkat(fd, de->d_name, AT_REMOVEDIR) < 0)
+			r = -errno;
+		if (r)
+			result = r;
+	}
+	return result;
+}
+
+int io_remove_tree(int dirfd, const char *name)
+{
+	struct stat st;
+	int fd, r;
+
+	if (!unlinkat(dirfd, name, 0))
+		return 1;
+	if (errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	r = empty_dir(fd, st.st_dev);
+	if (r < 0)
+		return r;
+	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 1;
+}
+
+const char *io_path(char buf[IO_PATH], const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(buf, IO_PATH, fmt, ap);
+	va_end(ap);
+	if (n < 0 || n >= IO_PATH)
+		buf[0] = '\0';
+	return buf;
+}
+
+static int unix_addr(struct sockaddr_un *addr, const char *path)
+{
+	*addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(addr->sun_path))
+		return -ENAMETOOLONG;
+	snprintf(addr->sun_path, sizeof(addr->sun_path), "%s", path);
+	return 0;
+}
+
+int io_connect_unix(const char *path, int type)
+{
+	autoclose int fd = -EBADF;
+	struct sockaddr_un addr;
+	int r = unix_addr(&addr, path);
+
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (RETRY(connect(fd, (struct sockaddr *)&addr, sizeof(addr))) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int io_listen_unix(const char *path, int type, mode_t mode)
+{
+	autoclose int fd = -EBADF, probe = -EBADF;
+	struct sockaddr_un addr;
+	mode_t mask;
+	int r = unix_addr(&addr, path);
+
+	if (r < 0)
+		return r;
+	probe = io_connect_unix(path, (type & ~SOCK_NONBLOCK) | SOCK_NONBLOCK);
+	if (probe >= 0 || probe == -EAGAIN)
+		return -EADDRINUSE;
+	unlink(path);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	mask = umask(0777 & ~mode);
+	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
+	umask(mask);
+	if (!r && listen(fd, 64) < 0)
+		r = -errno;
+	return r ? r : steal_fd(&fd);
+}
+
+int io_send_fds(int sock, const void *data, size_t len, const int *fds, size_t nfds)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int) * IO_MAX_FDS)];
+	} ctl = { 0 };
+	struct iovec iov = { (void *)data, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (nfds > IO_MAX_FDS)
+		return -E2BIG;
+	if (nfds) {
+		struct cmsghdr *c;
+
+		msg.msg_control = ctl.buf;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * nfds);
+	}
+	return RETRY(sendmsg(sock, &msg, MSG_NOSIGNAL)) < 0 ? -errno : 0;
+}
+
+ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t *ret_nfds)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int) * IO_MAX_FDS)];
+	} ctl = { 0 };
+	struct iovec iov = { buf, len };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = ctl.buf,
+			      .msg_controllen = sizeof(ctl.buf) };
+	size_t n = 0;
+	ssize_t r = RETRY(recvmsg(sock, &msg, MSG_CMSG_CLOEXEC));
+
+	if (r < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+	}
+	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		while (n)
+			close(fds[--n]);
+		*ret_nfds = 0;
+		return -EMSGSIZE;
+	}
+	*ret_nfds = n;
+	return r;
+}
