@@ -52,8 +52,13 @@ $(BUILD)/obj/%.o: %.c
 	@$(if $(filter 1,$(V)),,echo "  CC      $<")
 	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c $< -o $@
 
+# An archive, so that a program links only what it uses of lib/
+$(BUILD)/liblab.a: $(call obj,$(lib_SRC))
+	@$(if $(filter 1,$(V)),,echo "  AR      $@")
+	$(Q)rm -f $@ && ar rcs $@ $^
+
 define program
-$(BUILD)/$(1): $(call obj,$($(1)_SRC) $(lib_SRC))
+$(BUILD)/$(1): $(call obj,$($(1)_SRC)) $(BUILD)/liblab.a
 	@$(if $(filter 1,$(V)),,echo "  LD      $$@")
 	$$(Q)$$(CC) $$(ALL_LDFLAGS) $$^ -o $$@ $$(shell $$(PKG_CONFIG) --libs $$($(1)_PKGS)) -lpthread
 endef
