@@ -36,6 +36,17 @@
 
 #define KEEPER_MAX_MESSAGE (192 << 10)
 
+/*
+ * As root, the guests of lab N run with uid and gid KEEPER_UID_BASE + N. The
+ * range begins behind the one systemd gives to containers (0x80000 to
+ * 0x6fffffff) and stays below 2^31, where old software takes ids for negative
+ * numbers; neither useradd nor subuid files reach it. The lab's dnsmasq has the
+ * same number above KEEPER_DNS_UID_BASE, so that no guest may signal it.
+ */
+#define KEEPER_UID_BASE 0x70000000u
+#define KEEPER_DNS_UID_BASE 0x78000000u
+#define KEEPER_MAX_LAB_ID 0x07ffffffu
+
 /**
  * struct keeper - a connection to a keeper; safe to share between threads
  * @sock:	SEQPACKET connection
