@@ -35,9 +35,18 @@ uint64_t name_hash(const char *purpose, const char *a, const char *b, const char
 	return digest_u64(buf, (size_t)MIN(n, (int)sizeof(buf) - 1));
 }
 
+/*
+ * Names a link cannot have: the loopback's, and those of the two directories
+ * in /proc/sys/net/ipv4/conf that are no links (the kernel refuses: EINVAL).
+ */
+static bool reserved_ifname(const char *name)
+{
+	return !strcmp(name, "lo") || !strcmp(name, "all") || !strcmp(name, "default");
+}
+
 const char *name_ifname(char buf[IFNAMSIZ], const char *name)
 {
-	if (strlen(name) < IFNAMSIZ) {
+	if (strlen(name) < IFNAMSIZ && !reserved_ifname(name)) {
 		snprintf(buf, IFNAMSIZ, "%s", name);
 		return buf;
 	}
@@ -83,7 +92,8 @@ static unsigned int edit_distance(const char *a, const char *b)
 
 const char *name_nearest(const char *word, const char *const *known)
 {
-	unsigned int best = (unsigned int)strlen(word) / 3 + 2;
+	unsigned int len = (unsigned int)strlen(word);
+	unsigned int best = MIN(len / 3 + 2, len); /* something must be in common */
 	const char *found = NULL;
 
 	for (; *known; known++) {

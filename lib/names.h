@@ -28,8 +28,8 @@ uint64_t name_hash(const char *purpose, const char *a, const char *b,
 /**
  * name_ifname() - The name of a link of the lab
  * @buf:	at least IFNAMSIZ bytes
- * @name:	wanted name; if longer than 15 characters it is cut and given
- *		a tail from its hash
+ * @name:	wanted name; if longer than 15 characters, or one that no link can
+ *		have (lo, all, default), it is cut and given a tail from its hash
  *
  * Return: @buf
  */
