@@ -37,7 +37,10 @@ struct client *client_free(struct client *c);
  * @ret_problems: the error's "problems", new reference or NULL; may be NULL
  *
  * Return: 0; the negative errno that labd answered with its words in @err;
- * -ECONNREFUSED if no labd is there, -ETIMEDOUT if it did not answer in time
+ * -ECONNREFUSED if no labd is there, -EACCES if it is another user's,
+ * -ETIMEDOUT if it did not answer in time, -ECONNRESET if it went away before
+ * the end of its answer, -EPROTO if it spoke nonsense, -EMSGSIZE if it said
+ * more than 64 MiB
  */
 int client_call(struct client *c, const char *method, const char *path,
 		json_t *body, json_t **ret, json_t **ret_problems,
@@ -72,6 +75,14 @@ int client_lines(struct client *c, const char *method, const char *path,
 int client_send(struct client *c, const char *method, const char *path,
 		const void *data, size_t len, struct lab_err *err);
 
+/**
+ * client_answered() - Whether labd itself answered the last call
+ *
+ * Tells a refusal by labd from a labd that cannot be reached, where both are
+ * the same errno (-EACCES, -ETIMEDOUT).
+ */
+bool client_answered(const struct client *c);
+
 #define CLIENT_PATH 512
 
 /**
@@ -79,7 +90,7 @@ int client_send(struct client *c, const char *method, const char *path,
  * @buf:	CLIENT_PATH bytes
  * @fmt:	only %s is understood
  *
- * Return: @buf
+ * Return: @buf; too long a path becomes "", which every call refuses
  */
 const char *client_path(char buf[CLIENT_PATH], const char *fmt, ...);
 
