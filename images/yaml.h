@@ -74,6 +74,15 @@ const struct ynode *ydoc_root(const struct ydoc *doc);
 void ydoc_problem(struct ydoc *doc, const struct ynode *at, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/**
+ * ydoc_unknown() - Add the problem that a word is none of the known ones
+ * @at:		a scalar
+ * @what:	what it should name: "key", "network"
+ * @known:	NULL-terminated; the nearest is proposed, or all are listed
+ */
+void ydoc_unknown(struct ydoc *doc, const struct ynode *at, const char *what,
+		  const char *const *known);
+
 /** ydoc_problems() - How many problems there are until now */
 size_t ydoc_problems(const struct ydoc *doc);
 

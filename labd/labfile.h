@@ -32,9 +32,9 @@
 
 /* Limits of one lab, and why */
 #define LAB_MAX_FILE (256 << 10) /* a lab file a person would still edit */
-#define LAB_MAX_INSTANCES 250	 /* a /24 of addresses */
+#define LAB_MAX_INSTANCES 250 /* a /24 of addresses */
 #define LAB_MAX_NETWORKS 64
-#define LAB_MAX_NICS 8		 /* an instance; QEMU's slots on the root bus */
+#define LAB_MAX_NICS 8 /* an instance; QEMU's slots on the root bus */
 #define LAB_MAX_DISKS 8
 #define LAB_MAX_PROBES 8
 #define LAB_MAX_FORWARDS 16
@@ -53,9 +53,8 @@
  * Return: 0, -EINVAL with @err's text "FILE:LINE:COLUMN: message" of all
  * problems, one a line, or negative errno
  */
-int labfile_read(const char *text, size_t len, const char *file,
-		 const struct paths *paths, const json_t *previous,
-		 json_t **ret, json_t **ret_problems, struct lab_err *err);
+int labfile_read(const char *text, size_t len, const char *file, const struct paths *paths,
+		 const json_t *previous, json_t **ret, json_t **ret_problems, struct lab_err *err);
 
 /**
  * labfile_yaml() - Write a specification as a person would
@@ -72,7 +71,6 @@ int labfile_yaml(const json_t *spec, char **ret, struct lab_err *err);
  *		can be applied to a running instance (forwards, ready, protect,
  *		needs), "restart" cannot.
  */
-int labfile_changes(const json_t *from, const json_t *to, json_t **ret,
-		    struct lab_err *err);
+int labfile_changes(const json_t *from, const json_t *to, json_t **ret, struct lab_err *err);
 
 #endif

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * labfile.c - lab files: from YAML to a filled-in specification
+ *
+ * DOC: Theory of Operation
+ *
+ * The text becomes a tree with positions (images/yaml.h), the tree becomes the
+ * specification in one pass over networks and instances, each filled in with
+ * its defaults; then what needs all of them: addresses, needs, cycles. Every
+ * part adds what is wrong as a problem and goes on with a value that cannot make
+ * a second problem of the first one. Only if no problem was found is there a
+ * specification.
+ *
+ * A specification is read by the same code, so it must mean the same: keys
+ * of the file win over defaults of services, and everything that a default
+ * or another file could change is written out in it.
+ */
+#define _GNU_SOURCE
+#include "labd/labfile.h"
+
+#include "labd/labfile_impl.h"
+#include "lib/util.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * A specification, which begins with a brace, is longer than the file that a
+ * person wrote for it, so it may be.
+ */
+#define MAX_SPEC (4 * LAB_MAX_FILE)
+
+const struct ynode *labfile_given(const struct ynode *map, const char *key)
+{
+	const struct ynode *n = ynode_get(map, key);
+
+	return ynode_null(n) ? NULL : n;
+}
+
+static struct lab_reader *reader_free(struct lab_reader *r)
+{
+	for (size_t i = 0; i < r->nnets; i++) {
+		json_decref(r->nets[i].addrs);
+		json_decref(r->nets[i].macs);
+	}
+	for (size_t i = 0; i < r->ninsts; i++)
+		json_decref(r->insts[i].wants);
+	json_decref(r->spec);
+	json_decref(r->services);
+	json_decref(r->ports);
+	json_decref(r->index);
+	ydoc_free(r->doc);
+	free(r);
+	return NULL;
+}
+
+static void cleanup_reader(struct lab_reader **r)
+{
+	if (*r)
+		reader_free(*r);
+}
+
+static int read_lab(struct lab_reader *r, const struct ynode *root)
+{
+	const struct ynode *lab = labfile_given(root, "lab");
+	const struct ynode *words = labfile_given(root, "description");
+	const char *name = "lab", *text = NULL;
+
+	if (!lab)
+		ydoc_problem(r->doc, root, "expected the key lab: the lab's name");
+	else
+		ydoc_name(r->doc, lab, "a lab's name", &name);
+	if (words)
+		ydoc_text(r->doc, words, "a text", &text);
+	if (json_object_set_new(r->spec, "lab", json_string(name)) < 0 ||
+	    (text && json_object_set_new(r->spec, "description", json_string(text)) < 0))
+		return -ENOMEM;
+	return 0;
+}
+
+static int read_root(struct lab_reader *r, const struct ynode *root)
+{
+	static const char *const known[] = { "lab", "description", "networks", "instances", NULL };
+
+	if (!ydoc_map(r->doc, root, known)) {
+		if (ynode_null(root))
+			ydoc_problem(r->doc, root, "the file is empty");
+		return 0;
+	}
+	if (read_lab(r, root) < 0 || labfile_networks(r, labfile_given(root, "networks")) < 0 ||
+	    labfile_instances(r, labfile_given(root, "instances")) < 0 || labfile_addresses(r) < 0)
+		return -ENOMEM;
+	return labfile_needs(r);
+}
+
+int labfile_read(const char *text, size_t len, const char *file, const struct paths *paths,
+		 const json_t *previous, json_t **ret, json_t **ret_problems, struct lab_err *err)
+{
+	__attribute__((cleanup(cleanup_reader))) struct lab_reader *r = calloc(1, sizeof(*r));
+	int res;
+
+	if (!r)
+		return lab_fail(err, -ENOMEM, "%s: out of memory", file);
+	r->paths = paths;
+	r->previous = previous;
+	r->spec = json_object();
+	r->services = json_object();
+	r->ports = json_object();
+	r->index = json_object();
+	if (!r->spec || !r->services || !r->ports || !r->index ||
+	    ydoc_load(text, len, len && *text == '{' ? MAX_SPEC : LAB_MAX_FILE, &r->doc) < 0 ||
+	    (ydoc_root(r->doc) && read_root(r, ydoc_root(r->doc)) < 0))
+		return lab_fail(err, -ENOMEM, "%s: out of memory", file);
+	res = ydoc_finish(r->doc, file, ret_problems, err);
+	if (res < 0)
+		return res;
+	*ret = steal_ptr(r->spec);
+	return 0;
+}
