@@ -21,7 +21,7 @@ wait_state a stopped
 check_eq "pid of a stopped instance" 0 "$(inst a 'pid // 0')"
 
 # a stopped and started instance keeps its disk
-labctl snapshot lab before-two
+labctl snapshot create lab before-two
 labctl start lab/a
 wait_for "a to answer" 60 guest a true
 check_eq "mark" one "$(guest a cat /root/mark)"
@@ -30,8 +30,7 @@ labctl stop lab/a
 wait_state a stopped
 
 # the snapshot has what was then
-job=$(api POST /v1/labs/lab/snapshots/before-two/restore '{}' | jq -r .job)
-labctl wait "$job"
+labctl snapshot restore lab before-two
 labctl start lab/a
 wait_for "a to answer" 60 guest a true
 check_eq "mark after restore" one "$(guest a cat /root/mark)"
