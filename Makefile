@@ -42,22 +42,22 @@ PROGRAMS = labd labctl labfs labkeeper labbuild
 lib_SRC = $(wildcard lib/*.c)
 # the client of the keeper is labd's; everything else in netns/ is the keeper
 netns_CLIENT = netns/keeper.c
-labd_SRC = $(wildcard labd/*.c) $(netns_CLIENT) \
-	   $(filter-out images/labbuild.c,$(wildcard images/*.c))
+images_SRC = $(filter-out images/labbuild.c,$(wildcard images/*.c))
+labd_SRC = $(wildcard labd/*.c) $(netns_CLIENT)
 labctl_SRC = $(wildcard cli/*.c)
 labfs_SRC = $(wildcard fs/*.c)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
-labbuild_SRC = $(wildcard images/*.c)
+labbuild_SRC = images/labbuild.c
 
 labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp
 labctl_PKGS = jansson libcurl smartcols libcrypto
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
-labbuild_PKGS = jansson yaml-0.1 libcrypto
+labbuild_PKGS = jansson yaml-0.1 libcrypto ext2fs com_err
 test_PKGS = cmocka
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-ALL_SRC = $(sort $(lib_SRC) $(foreach p,$(PROGRAMS),$($(p)_SRC)))
+ALL_SRC = $(sort $(lib_SRC) $(images_SRC) $(foreach p,$(PROGRAMS),$($(p)_SRC)))
 ALL_PKGS = $(sort $(foreach p,$(PROGRAMS),$($(p)_PKGS)))
 # Asked once, and only by a goal that compiles: `make deps` has to work before
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(ALL_PKGS)))$(PKG_CFLAGS)
@@ -87,13 +87,19 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -c $< -o $@
 
-# An archive, so that a program links only what it uses of lib/
+# Archives, so that a program links only what it uses: labd reads recipes and
+# images, labbuild makes them
 $(BUILD)/liblab.a: $(call obj,$(lib_SRC))
+$(BUILD)/libimages.a: $(call obj,$(images_SRC))
+$(BUILD)/%.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+labd_LIBS = $(BUILD)/libimages.a
+labbuild_LIBS = $(BUILD)/libimages.a
+
 define program
-$(BUILD)/$(1): $(call obj,$($(1)_SRC)) $(BUILD)/liblab.a $(BUILD)/flags
+$(BUILD)/$(1): $(call obj,$($(1)_SRC)) $($(1)_LIBS) $(BUILD)/liblab.a $(BUILD)/flags
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(ALL_LDFLAGS) $$(filter %.o %.a,$$^) -o $$@ \
 		$$(shell $$(PKG_CONFIG) --libs $$($(1)_PKGS)) -lpthread
@@ -113,8 +119,6 @@ TEST_BIN = $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 FUZZ_BIN = $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 
 $(BUILD)/libtest.a: $(call obj,$(filter-out $(MAIN_SRC),$(ALL_SRC)) $(TEST_LIB_SRC))
-	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(TEST_BIN) $(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a
 	@mkdir -p $(@D)
@@ -181,7 +185,7 @@ fuzz-run: $(FUZZ_BIN)
 BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-dev \
 	     libmicrohttpd-dev libyaml-dev libssl-dev libseccomp-dev libcurl4-openssl-dev \
 	     libsmartcols-dev libfuse3-dev libnl-3-dev libnl-route-3-dev libnftables-dev \
-	     libcap-ng-dev scdoc
+	     libcap-ng-dev libext2fs-dev comerr-dev scdoc
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base fuse3 \
 	   ca-certificates curl
 TEST_DEPS = libcmocka-dev iproute2 iputils-ping nftables jq procps sqlite3 util-linux
@@ -313,6 +317,7 @@ install: all man
 		$(DESTDIR)$(COMPLETIONDIR)
 	$(Q)install -m755 $(addprefix $(BUILD)/,labd labctl labfs) $(DESTDIR)$(BINDIR)
 	$(Q)install -m755 $(addprefix $(BUILD)/,labkeeper labbuild) $(DESTDIR)$(LIBEXECDIR)
+	$(Q)ln -sfr $(DESTDIR)$(BINDIR)/labd $(DESTDIR)$(BINDIR)/labfs $(DESTDIR)$(LIBEXECDIR)
 	$(Q)for f in $(patsubst stack/%,%,$(STACK)); do \
 		mode=644; [ ! -x "stack/$$f" ] || mode=755; \
 		install -D -m$$mode "stack/$$f" "$(DESTDIR)$(DATADIR)/$$f" || exit 1; done
