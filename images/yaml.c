@@ -302,9 +302,9 @@ static int parser_problem(struct ydoc *doc, const yaml_parser_t *p, const char *
 		return -ENOMEM;
 	if (p->error == YAML_READER_ERROR)
 		reader_problem(doc, p, text, len);
-	else if (p->context)
+	else if (p->context && p->context_mark.line != p->problem_mark.line)
 		problem_at(doc, p->problem_mark.line + 1, p->problem_mark.column + 1,
-			   "not YAML: %s %s (line %zu)", p->problem, p->context,
+			   "not YAML: %s %s that begins in line %zu", p->problem, p->context,
 			   p->context_mark.line + 1);
 	else
 		problem_at(doc, p->problem_mark.line + 1, p->problem_mark.column + 1,

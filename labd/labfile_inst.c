@@ -100,13 +100,15 @@ static uint64_t read_disk(struct ydoc *doc, const struct ynode *n)
 	const struct ynode *size_node = n;
 	uint64_t size = 0;
 
+	size_t before = ydoc_problems(doc);
+
 	if (n->type == YNODE_MAP) {
 		ydoc_map(doc, n, known);
 		size_node = ynode_get(n, "size");
 	}
 	if (size_node)
 		ydoc_size(doc, size_node, MIN_DISK, LAB_MAX_DISK, 512, &size);
-	else
+	else if (ydoc_problems(doc) == before) /* not a misspelt one */
 		ydoc_problem(doc, n, "expected the key size");
 	return size;
 }
@@ -229,7 +231,9 @@ static int read_instance(struct lab_reader *r, struct lab_inst *inst)
 	bool protect = false;
 	size_t before;
 
-	ydoc_map(r->doc, inst->node, known);
+	before = ydoc_problems(r->doc);
+	if (!ydoc_map(r->doc, inst->node, known) && ydoc_problems(r->doc) != before)
+		return 0; /* something else than an instance */
 	before = ydoc_problems(r->doc);
 	if (labfile_services(r, labfile_given(inst->node, "services"),
 			     labfile_given(inst->node, "image"), &names, &defaults) < 0)

@@ -385,7 +385,7 @@ static void check_room(struct lab_reader *r, struct lab_net *net)
 	if (net->nics <= room)
 		return;
 	ydoc_problem(r->doc, net_cidr_node(net),
-		     "network '%s' (%s) has room for %zu instances, %zu are on it", net->name,
+		     "network '%s' (%s) has addresses for %zu of its %zu instances", net->name,
 		     net_text(cidr, net), room, net->nics);
 	net->prefix = 0;
 }

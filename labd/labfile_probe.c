@@ -284,8 +284,10 @@ static json_t *read_forward(struct ydoc *doc, const struct ynode *n)
 	uint64_t host = 0, guest = 0;
 	char text[LABFILE_ADDR];
 	uint32_t addr = INADDR_LOOPBACK;
+	size_t before = ydoc_problems(doc);
 
-	if (ydoc_map(doc, n, known) && (!host_node || !guest_node))
+	if (ydoc_map(doc, n, known) && (!host_node || !guest_node) &&
+	    ydoc_problems(doc) == before) /* not a misspelt one */
 		ydoc_problem(doc, n, "expected the keys host and guest");
 	if (host_node)
 		read_port(doc, host_node, &host);

@@ -21,26 +21,32 @@
 #define MAX_SERVICE_FILE (64 << 10)
 #define MAX_CATALOGUE 256
 
+static int is_name(const struct dirent *de)
+{
+	return name_valid(de->d_name);
+}
+
 /* Problem: no such service, with the nearest of the catalogue */
 static void unknown_service(struct lab_reader *r, const struct ynode *at)
 {
+	const char *known[MAX_CATALOGUE + 1] = { NULL };
 	char path[IO_PATH], file[IO_PATH];
-	char *known[MAX_CATALOGUE + 1] = { NULL };
-	autodir DIR *dir = NULL;
-	const struct dirent *de;
+	struct dirent **list = NULL;
 	size_t n = 0;
+	int found = 0;
 
 	if (r->paths)
-		dir = opendir(io_path(path, "%s/services", r->paths->data));
-	while (dir && n < MAX_CATALOGUE && (de = readdir(dir))) {
-		io_path(file, "%s/%s/service.yaml", path, de->d_name);
-		if (name_valid(de->d_name) && !access(file, R_OK) &&
-		    (known[n] = strdup(de->d_name)))
-			n++;
+		found = scandir(io_path(path, "%s/services", r->paths->data), &list, is_name,
+				alphasort);
+	for (int i = 0; i < found && n < MAX_CATALOGUE; i++) {
+		io_path(file, "%s/%s/service.yaml", path, list[i]->d_name);
+		if (!access(file, R_OK))
+			known[n++] = list[i]->d_name;
 	}
-	ydoc_unknown(r->doc, at, "service", (const char *const *)known);
-	while (n)
-		free(known[--n]);
+	ydoc_unknown(r->doc, at, "service", known);
+	for (int i = 0; i < found; i++)
+		free(list[i]);
+	free(list);
 }
 
 /* The service's needs: names of services */

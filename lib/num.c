@@ -96,12 +96,14 @@ const char *num_size_text(char *buf, uint64_t bytes)
 	static const char *const names[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
 	double v = (double)bytes;
 	size_t i = 0;
+	bool whole;
 
 	while (v >= 1024 && i + 1 < ARRAY_SIZE(names)) {
 		v /= 1024;
 		i++;
 	}
-	snprintf(buf, NUM_TEXT, i && v < 9.95 ? "%.1f %s" : "%.0f %s", v, names[i]);
+	whole = v == (double)(uint64_t)v;
+	snprintf(buf, NUM_TEXT, !whole && v < 9.95 ? "%.1f %s" : "%.0f %s", v, names[i]);
 	return buf;
 }
 

@@ -38,7 +38,7 @@ int num_duration(const char *s, uint64_t *ret);
 #define NUM_TEXT 24
 
 /**
- * num_size_text() - Write a size for people: "512 MiB", "1.5 GiB", "17 B"
+ * num_size_text() - Write a size for people: "512 MiB", "1.5 GiB", "1 GiB", "17 B"
  * @buf:	NUM_TEXT bytes
  * @bytes:	the size
  *
