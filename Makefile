@@ -132,33 +132,34 @@ tests: $(TEST_BIN)
 TESTS ?=
 RUN_TESTS = BUILD=$(BUILD) tests/run
 
-# Make anew after deps: what pkg-config says may have changed
+# Made anew after deps: what pkg-config says may have changed
+AGAIN = @$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 .PHONY: check check-unit check-slow check-asan
 check: deps
-	@$(MAKE) --no-print-directory WERROR=1 all tests
+	$(AGAIN) WERROR=1 all tests
 	@$(RUN_TESTS) $(TESTS)
 
 check-unit: deps
-	@$(MAKE) --no-print-directory WERROR=1 all tests
+	$(AGAIN) WERROR=1 all tests
 	@$(RUN_TESTS) $(if $(TESTS),$(TESTS),'unit/*')
 
 check-slow: deps
-	@$(MAKE) --no-print-directory WERROR=1 all tests
+	$(AGAIN) WERROR=1 all tests
 	@$(RUN_TESTS) --slow $(TESTS)
 
 ASAN_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 check-asan: deps
-	@$(MAKE) --no-print-directory BUILD=build-asan WERROR=1 CFLAGS='-O1 -g' \
+	$(AGAIN) BUILD=build-asan WERROR=1 CFLAGS='-O1 -g' \
 		EXTRA_CFLAGS='$(ASAN_FLAGS)' all tests
 	@BUILD=build-asan tests/run --asan $(TESTS)
 
 .PHONY: bench
 bench: deps
-	@$(MAKE) --no-print-directory all tests
+	$(AGAIN) all tests
 	@$(RUN_TESTS) --bench $(TESTS)
 
 bench-%: deps
-	@$(MAKE) --no-print-directory all tests
+	$(AGAIN) all tests
 	@$(RUN_TESTS) --bench 'bench/$**'
 
 # Each target for some seconds; what it finds new stays in build-fuzz/corpus
@@ -166,7 +167,7 @@ FUZZ_SECONDS ?= 10
 FUZZ_FLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 .PHONY: fuzz fuzz-run
 fuzz: lint-deps
-	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang CFLAGS='-O1 -g' \
+	$(AGAIN) BUILD=build-fuzz CC=clang CFLAGS='-O1 -g' \
 		EXTRA_CFLAGS='$(FUZZ_FLAGS)' LDFLAGS=-fsanitize=fuzzer fuzz-run
 
 fuzz-run: $(FUZZ_BIN)
@@ -341,7 +342,7 @@ dist:
 
 .PHONY: demo demo-down
 demo: deps
-	@$(MAKE) --no-print-directory all
+	$(AGAIN) all
 	@BUILD=$(BUILD) stack/demo up
 
 demo-down:
