@@ -208,14 +208,18 @@ static CURLcode transfer(struct client *c, struct answer *a)
 	return result;
 }
 
-/* Who owns a socket, for a message: "root", "user 1007", or "" if nobody else */
+/* Who owns a socket, or the directory that hides it; "" if nobody else */
 static const char *other_owner(const char *path, char buf[64])
 {
+	autofree char *dir = strdup(path);
+	char *slash = dir ? strrchr(dir, '/') : NULL;
 	struct stat st;
 	struct passwd *pw;
 
 	buf[0] = '\0';
-	if (stat(path, &st) < 0 || st.st_uid == geteuid())
+	if (slash)
+		*slash = '\0';
+	if ((stat(path, &st) < 0 && (!slash || stat(dir, &st) < 0)) || st.st_uid == geteuid())
 		return buf;
 	pw = getpwuid(st.st_uid);
 	if (pw)

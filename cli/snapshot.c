@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* snapshot.c - labctl snapshot: points in time of a lab */
+#define _GNU_SOURCE
+#include "cli/ask.h"
+#include "cli/commands.h"
+#include "cli/ls.h"
+#include "cli/object.h"
+
+#include "lib/util.h"
+
+#include <string.h>
+
+/* "[LAB] NAME" or "LAB/NAME" */
+static int take_snapshot_name(struct cli *cli, int n, char **args, struct object *ret)
+{
+	struct object name;
+	int r;
+
+	if (n == 1)
+		return object_in_lab(cli, args[0], ret);
+	r = object_lab(cli, args[0], ret);
+	if (!r)
+		r = object_parse(args[1], &name, &cli->err);
+	if (!r && *name.lab)
+		r = lab_fail(&cli->err, -EINVAL, "'%s' cannot be the name of a snapshot: use %s",
+			     args[1], NAME_RULE);
+	if (r < 0)
+		return r;
+	strcpy(ret->name, name.name);
+	return 0;
+}
+
+struct options {
+	bool detach, yes;
+	json_t *instances;
+};
+
+static int create(struct cli *cli, const struct object *o, const struct options *opt)
+{
+	char path[CLIENT_PATH];
+	json_t *body = json_pack("{s:s}", "name", o->name);
+	uint64_t id = 0;
+	int r;
+
+	if (json_array_size(opt->instances))
+		json_object_set(body, "instances", opt->instances);
+	r = cli_job(cli, "POST", client_path(path, "/v1/labs/%s/snapshots", o->lab), body, &id);
+	return cli_job_end(cli, r, id, opt->detach);
+}
+
+static int destroy(struct cli *cli, const struct object *o, const struct options *opt)
+{
+	char path[CLIENT_PATH];
+	uint64_t id = 0;
+	int r;
+
+	if (!opt->yes && !ask("Destroy snapshot %s of lab %s?", o->name, o->lab))
+		return CLI_FAILED;
+	client_path(path, "/v1/labs/%s/snapshots/%s", o->lab, o->name);
+	r = cli_job(cli, "DELETE", path, NULL, &id);
+	return cli_job_end(cli, r, id, opt->detach);
+}
+
+static int restore(struct cli *cli, const struct object *o, const struct options *opt)
+{
+	char path[CLIENT_PATH];
+	uint64_t id = 0;
+	int r;
+
+	client_path(path, "/v1/labs/%s/snapshots/%s/restore", o->lab, o->name);
+	r = cli_job(cli, "POST", path, json_object(), &id);
+	return cli_job_end(cli, r, id, opt->detach);
+}
+
+static int run_verb(struct cli *cli, const char *verb, int n, char **args,
+		    const struct options *opt)
+{
+	static const struct {
+		const char *name;
+		int (*run)(struct cli *cli, const struct object *o, const struct options *opt);
+	} verbs[] = { { "create", create }, { "rm", destroy }, { "restore", restore } };
+
+	if (!strcmp(verb, "ls"))
+		return cli_nargs(cli, n, 0, 0) ? ls_snapshots(cli) : CLI_USAGE;
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		struct object o;
+		int r;
+
+		if (strcmp(verb, verbs[i].name) != 0)
+			continue;
+		if (!cli_nargs(cli, n, 1, 2))
+			return CLI_USAGE;
+		r = take_snapshot_name(cli, n, args, &o);
+		return r < 0 ? cli_end(cli, r) : verbs[i].run(cli, &o, opt);
+	}
+	return cli_usage(cli, "unknown word '%s'; known are create, ls, rm and restore", verb);
+}
+
+static int run_snapshot(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = { { "instance", required_argument, NULL, 'i' },
+						 { "detach", no_argument, NULL, 'd' },
+						 { "yes", no_argument, NULL, 'y' },
+						 CLI_LONG };
+	autojson json_t *instances = json_array();
+	struct options opt = { .instances = instances };
+	int c;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "i:dy", options)) != -1) {
+		if (c == '?')
+			return cli->exit;
+		if (c == 'i')
+			json_array_append_new(instances, json_string(optarg));
+		opt.detach = opt.detach || c == 'd';
+		opt.yes = opt.yes || c == 'y';
+	}
+	if (!cli_nargs(cli, argc - optind, 1, 3))
+		return CLI_USAGE;
+	return run_verb(cli, argv[optind], argc - optind - 1, argv + optind + 1, &opt);
+}
+
+const struct command cmd_snapshot = {
+	.name = "snapshot",
+	.args = "create|ls|rm|restore [LAB] NAME",
+	.summary = "Make, list, destroy and go back to points in time of a lab",
+	.details = "  -i, --instance NAME  create: of this instance only; may be repeated\n"
+		   "  -y, --yes            rm: do not ask\n"
+		   "  -d, --detach         do not wait\n\n"
+		   "Example:\n  labctl snapshot create demo clean\n",
+	.run = run_snapshot,
+};
