@@ -12,7 +12,7 @@
 
 void jsonl_init(struct jsonl *jl, int fd, size_t max)
 {
-	*jl = (struct jsonl){ .fd = fd, .max = max };
+	*jl = (struct jsonl){ .fd = fd, .max = max, .max_values = max / 8 };
 }
 
 void jsonl_done(struct jsonl *jl)
@@ -87,23 +87,58 @@ static int wait_fd(int fd, short events, uint64_t deadline)
 	}
 }
 
+/* Whether there are more values than the limit: before each but the first is ',' or ':' */
+static bool too_many(const char *text, size_t len, size_t limit)
+{
+	bool string = false;
+	size_t values = 1;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		if (string && c == '\\')
+			i++;
+		else if (c == '"')
+			string = !string;
+		else if (!string && (c == ',' || c == ':') && ++values > limit)
+			return true;
+	}
+	return false;
+}
+
+/* Make room for more bytes behind those that wait */
+static int make_room(struct jsonl *jl)
+{
+	size_t room = jl->room ? jl->room * 2 : 8192;
+	char *more;
+
+	if (jl->start) {
+		jl->len -= jl->start;
+		jl->scanned -= jl->start;
+		memmove(jl->buf, jl->buf + jl->start, jl->len);
+		jl->start = 0;
+	}
+	if (jl->room - jl->len >= 4096)
+		return 0;
+	more = realloc(jl->buf, room);
+	if (!more)
+		return -ENOMEM;
+	jl->buf = more;
+	jl->room = room;
+	return 0;
+}
+
 /* Read more bytes: 1 got some, 0 end of stream */
 static int fill(struct jsonl *jl, uint64_t deadline)
 {
 	ssize_t n;
 	int r;
 
-	if (jl->len > jl->max)
+	if (jl->len - jl->start > jl->max)
 		return -EMSGSIZE;
-	if (jl->room - jl->len < 4096) {
-		size_t room = jl->room ? jl->room * 2 : 8192;
-		char *more = realloc(jl->buf, room);
-
-		if (!more)
-			return -ENOMEM;
-		jl->buf = more;
-		jl->room = room;
-	}
+	r = make_room(jl);
+	if (r < 0)
+		return r;
 	r = wait_fd(jl->fd, POLLIN, deadline);
 	if (r < 0)
 		return r;
@@ -114,37 +149,53 @@ static int fill(struct jsonl *jl, uint64_t deadline)
 	return n > 0;
 }
 
+/* Take the line up to @nl; 1 with a message, 0 if it is blank */
+static int take_line(struct jsonl *jl, const char *nl, json_t **ret)
+{
+	const char *line = jl->buf + jl->start;
+	size_t len = (size_t)(nl - line);
+	int r;
+
+	jl->start = jl->scanned = (size_t)(nl + 1 - jl->buf);
+	if (len > jl->max)
+		return -EMSGSIZE;
+	/* The guest agent starts its reply to a sync with 0xff */
+	while (len && strchr(" \t\r\xff", *line) && *line) {
+		line++;
+		len--;
+	}
+	if (!len)
+		return 0;
+	if (too_many(line, len, jl->max_values))
+		return -EPROTO;
+	r = jsonl_parse(line, len, ret);
+	return r < 0 ? r : 1;
+}
+
 int jsonl_next(struct jsonl *jl, uint64_t deadline, json_t **ret)
 {
+	bool late = false;
+
 	for (;;) {
-		char *nl = jl->len > jl->scanned
-				   ? memchr(jl->buf + jl->scanned, '\n', jl->len - jl->scanned)
-				   : NULL;
-		size_t line;
+		const char *nl = jl->len > jl->scanned ? memchr(jl->buf + jl->scanned, '\n',
+								jl->len - jl->scanned)
+						       : NULL;
 		int r;
 
-		if (!nl) {
-			jl->scanned = jl->len;
-			r = fill(jl, deadline);
-			if (r <= 0)
+		if (nl) {
+			r = take_line(jl, nl, ret);
+			if (r)
 				return r;
 			continue;
 		}
-		line = (size_t)(nl - jl->buf);
-		if (line > jl->max)
-			return -EMSGSIZE;
-		/* The guest agent starts its replies with 0xff after a sync */
-		r = line && strspn(jl->buf, " \t\r\xff") >= line
-			    ? -EAGAIN
-			    : jsonl_parse(jl->buf + strspn(jl->buf, "\xff"),
-					  line - strspn(jl->buf, "\xff"), ret);
-		if (!line)
-			r = -EAGAIN; /* empty lines are allowed, and skipped */
-		jl->len -= line + 1;
-		memmove(jl->buf, nl + 1, jl->len);
-		jl->scanned = 0;
-		if (r != -EAGAIN)
-			return r < 0 ? r : 1;
+		jl->scanned = jl->len;
+		if (late)
+			return deadline ? -ETIMEDOUT : -EAGAIN;
+		r = fill(jl, deadline);
+		if (r <= 0)
+			return r;
+		/* what has come by now is still looked at, but no more */
+		late = !deadline || num_now_us() >= deadline;
 	}
 }
 

@@ -21,13 +21,15 @@
  * struct jsonl - a reader of JSON lines
  * @fd:		borrowed; blocking or not
  * @max:	the most bytes of one line
- * @buf, @len, @room, @scanned:	private
+ * @max_values:	the most JSON values of one line, because a value of two bytes
+ *		costs some hundred in memory; @max / 8, change it for less
+ * @buf, @start, @len, @room, @scanned:	private
  */
 struct jsonl {
 	int fd;
-	size_t max;
+	size_t max, max_values;
 	char *buf;
-	size_t len, room, scanned;
+	size_t start, len, room, scanned;
 };
 
 /** jsonl_init() - Read lines of at most @max bytes from @fd (borrowed) */
@@ -42,9 +44,11 @@ void jsonl_done(struct jsonl *jl);
  *		all; UINT64_MAX: for ever
  * @ret:	new reference
  *
+ * A peer that keeps writing blank lines does not hold it beyond the deadline.
+ *
  * Return: 1 with a message, 0 at the end of the stream, -ETIMEDOUT,
  * -EAGAIN (only with deadline 0), -EMSGSIZE for a line too long, -EPROTO for
- * one that is not JSON or too deep, or negative errno
+ * one that is not JSON, too deep or with too many values, or negative errno
  */
 int jsonl_next(struct jsonl *jl, uint64_t deadline, json_t **ret);
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* text.c - text from programs and guests, made fit for a person's terminal */
+#define _GNU_SOURCE
+#include "lib/text.h"
+
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TAIL_BYTES 8192
+#define LINE_SHOWN 160
+
+/* Length of the terminal's escape sequence at @s, which begins with ESC */
+static size_t escape_length(const char *s)
+{
+	size_t n = 1;
+
+	if (s[n] == '[') { /* CSI: parameters, then one final byte */
+		n++;
+		while (s[n] >= 0x20 && s[n] <= 0x3f)
+			n++;
+	} else if (s[n] == ']') { /* OSC: a title, up to BEL or ESC \ */
+		while (s[n] && s[n] != '\a' && s[n] != '\n' && s[n] != '\033')
+			n++;
+	} else {
+		while (s[n] >= 0x20 && s[n] <= 0x2f)
+			n++;
+	}
+	return s[n] && s[n] != '\n' && s[n] != '\033' ? n + 1 : n;
+}
+
+/* Length of the valid UTF-8 sequence at @s that is not a C1 control; 0 if it is none */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = s[0] >= 0xc2 && s[0] <= 0xdf	  ? 2
+		   : (s[0] & 0xf0) == 0xe0	  ? 3
+		   : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
+						  : 0;
+
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if (s[0] == 0xc2 && s[1] < 0xa0)
+		return 0;
+	return n;
+}
+
+char *text_clean(char *s)
+{
+	const char *from = s;
+	char *to = s;
+
+	while (*from) {
+		size_t wide = utf8_length((const unsigned char *)from);
+
+		if (wide) {
+			memmove(to, from, wide);
+			to += wide;
+			from += wide;
+		} else if (*from == '\033') {
+			from += escape_length(from);
+		} else {
+			if ((*from >= ' ' && *from < 0x7f) || *from == '\n')
+				*to++ = *from;
+			else if (*from == '\t')
+				*to++ = ' ';
+			from++;
+		}
+	}
+	*to = '\0';
+	return s;
+}
+
+/* Read the file's last bytes, from the begin of a line on if possible */
+static size_t read_end(const char *path, off_t from, char *buf, size_t len)
+{
+	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	from = MAX(from > st.st_size ? 0 : from, st.st_size - (off_t)len);
+	n = RETRY(pread(fd, buf, len, from));
+	return n < 0 ? 0 : (size_t)n;
+}
+
+/* Put @line before what @buf holds from *@at on, if there is room */
+static bool put_before(char *buf, size_t *at, const char *indent, const char *line)
+{
+	size_t in = strlen(indent), n = strnlen(line, LINE_SHOWN);
+	size_t need = in + n + (buf[*at] ? 1 : 0);
+
+	if (need > *at)
+		return false;
+	if (buf[*at])
+		buf[--*at] = '\n';
+	*at -= n;
+	memcpy(buf + *at, line, n);
+	*at -= in;
+	memcpy(buf + *at, indent, in);
+	return true;
+}
+
+char *text_tail(const char *path, off_t from, unsigned int lines, const char *indent, char *buf,
+		size_t len)
+{
+	char text[TAIL_BYTES + 1];
+	size_t end = read_end(path, from, text, TAIL_BYTES), at = len - 1;
+
+	for (size_t i = 0; i < end; i++)
+		if (!text[i]) /* a guest may write anything */
+			text[i] = ' ';
+	text[end] = '\0';
+	text_clean(text);
+	end = strlen(text);
+	buf[at] = '\0';
+	while (lines && end) {
+		char *line;
+
+		text[end] = '\0';
+		line = memrchr(text, '\n', end);
+		line = line ? line + 1 : text;
+		end = line > text ? (size_t)(line - 1 - text) : 0;
+		if (line[strspn(line, " ")] == '\0')
+			continue;
+		if (!put_before(buf, &at, indent, line))
+			break;
+		lines--;
+	}
+	memmove(buf, buf + at, len - at);
+	return buf;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* text.h - text from programs and guests, made fit for a person's terminal */
+#ifndef LIB_TEXT_H
+#define LIB_TEXT_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/**
+ * text_clean() - Remove what could do something to a terminal
+ * @s:		changed in place: escape sequences and control characters go,
+ *		a tab becomes a blank, newlines stay, bytes above 127 stay only
+ *		as valid UTF-8
+ *
+ * Return: @s
+ */
+char *text_clean(char *s);
+
+/**
+ * text_tail() - The last lines of a file, cleaned
+ * @path:	the file; if it cannot be read there are no lines
+ * @from:	nothing before this offset is shown
+ * @lines:	at most so many; blank ones are left out
+ * @indent:	put before each line
+ * @buf, @len:	where to; as many of the last lines as fit, no newline at the
+ *		end; "" if there are none
+ *
+ * Return: @buf
+ */
+char *text_tail(const char *path, off_t from, unsigned int lines, const char *indent, char *buf,
+		size_t len);
+
+#endif
