@@ -47,13 +47,13 @@ labd_SRC = $(wildcard labd/*.c) $(netns_CLIENT)
 labctl_SRC = $(wildcard cli/*.c)
 labfs_SRC = $(wildcard fs/*.c)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
-labbuild_SRC = images/labbuild.c
+labbuild_SRC = images/labbuild.c $(wildcard images/builder/*.c)
 
 labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp
 labctl_PKGS = jansson libcurl smartcols libcrypto
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
-labbuild_PKGS = jansson yaml-0.1 libcrypto ext2fs com_err
+labbuild_PKGS = jansson libcrypto ext2fs com_err
 test_PKGS = cmocka
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

@@ -36,8 +36,8 @@
  * @arg:	for both
  */
 struct image_progress {
-	void (*report)(void *arg, const char *step, uint64_t done,
-		       uint64_t total, const char *unit);
+	void (*report)(void *arg, const char *step, uint64_t done, uint64_t total,
+		       const char *unit);
 	bool (*cancelled)(void *arg);
 	void *arg;
 };
@@ -68,8 +68,8 @@ struct image_header {
  * Return: 0, -EINVAL refused (with the reason), -ERANGE too large, or
  * negative errno
  */
-int image_inspect(int fd, const char *format, uint64_t max_size,
-		  struct image_header *ret, struct lab_err *err);
+int image_inspect(int fd, const char *format, uint64_t max_size, struct image_header *ret,
+		  struct lab_err *err);
 
 /**
  * image_import() - Convert an inspected foreign file to our own image
@@ -79,8 +79,8 @@ int image_inspect(int fd, const char *format, uint64_t max_size,
  *
  * Return: 0 or negative errno; on failure nothing is left
  */
-int image_import(int fd, const char *format, const char *dir,
-		 const struct image_progress *progress, struct lab_err *err);
+int image_import(int fd, const char *format, const char *dir, const struct image_progress *progress,
+		 struct lab_err *err);
 
 /**
  * image_export() - Write an image's disk as one file
@@ -99,6 +99,8 @@ int image_export(const char *dir, const char *path, const char *format,
  * @from:	name of the recipe it builds on, or ""
  * @size:	of the disk, in bytes
  * @locked:	whether a lock is in force
+ * @fresh:	set it to have the recipe's own layer made anew in recipe_build(),
+ *		from packages as they are now, even if there is one
  * @spec:	everything as JSON, with those it builds on resolved; for the
  *		builder
  */
@@ -108,6 +110,7 @@ struct recipe {
 	char from[49];
 	uint64_t size;
 	bool locked;
+	bool fresh;
 	json_t *spec;
 };
 
@@ -122,9 +125,8 @@ struct recipe {
  * Return: 0, -ENOENT no such recipe (with the nearest names), -EINVAL, or
  * negative errno
  */
-int recipe_load(const struct paths *paths, const char *text, const char *file,
-		const char *name, struct recipe **ret, json_t **ret_problems,
-		struct lab_err *err);
+int recipe_load(const struct paths *paths, const char *text, const char *file, const char *name,
+		struct recipe **ret, json_t **ret_problems, struct lab_err *err);
 
 /** recipe_free() - Free a recipe; returns NULL */
 struct recipe *recipe_free(struct recipe *recipe);
@@ -143,9 +145,8 @@ int recipe_names(const struct paths *paths, json_t **ret, struct lab_err *err);
  * moved to STATE/log/build-NAME.log, the error carries the failing command's
  * last lines, and nothing else is left.
  */
-int recipe_build(const struct paths *paths, const struct recipe *recipe,
-		 const char *dir, const struct image_progress *progress,
-		 struct lab_err *err);
+int recipe_build(const struct paths *paths, const struct recipe *recipe, const char *dir,
+		 const struct image_progress *progress, struct lab_err *err);
 
 /**
  * recipe_lock() - Keep what a built image was made of
@@ -156,9 +157,16 @@ int recipe_build(const struct paths *paths, const struct recipe *recipe,
  * files, verified against those digests. From then on the recipe builds from
  * the pool alone, without network, and gives the same manifest.
  */
-int recipe_lock(const struct paths *paths, const struct recipe *recipe,
-		const char *image_dir, const struct image_progress *progress,
-		struct lab_err *err);
+int recipe_lock(const struct paths *paths, const struct recipe *recipe, const char *image_dir,
+		const struct image_progress *progress, struct lab_err *err);
+
+/**
+ * image_sweep() - Remove what killed builds, imports and locks left
+ * Call it at start, before any of them runs.
+ *
+ * Return: how many directories were removed, or negative errno
+ */
+int image_sweep(const struct paths *paths, struct lab_err *err);
 
 /**
  * image_manifest() - Read an image's manifest

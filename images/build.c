@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* build.c - labd's side of a build: the plan, labbuild, and what it leaves */
+#define _GNU_SOURCE
+#include "images/recipe.h"
+
+#include "lib/io.h"
+#include "lib/jsonl.h"
+#include "lib/num.h"
+#include "lib/run.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define BUILD_DEADLINE_US (6 * 3600 * 1000000ULL)
+#define IMAGE_MAX_MANIFEST (16 << 20)
+
+/**
+ * struct listener - what labbuild says
+ * @progress:	whom to tell
+ * @code, @text: its error line
+ */
+struct listener {
+	const struct image_progress *progress;
+	int code;
+	char text[LAB_ERR_TEXT];
+};
+
+static void heard(void *arg, const char *line)
+{
+	struct listener *l = arg;
+	autojson json_t *msg = NULL;
+	const json_t *error;
+
+	if (jsonl_parse(line, strlen(line), &msg) < 0)
+		return;
+	error = json_object_get(msg, "error");
+	if (error) {
+		l->code = lab_errno_value(recipe_str(error, "errno"));
+		snprintf(l->text, sizeof(l->text), "%s", recipe_str(error, "message"));
+		return;
+	}
+	if (l->progress && l->progress->report)
+		l->progress->report(l->progress->arg, recipe_str(msg, "step"),
+				    (uint64_t)json_integer_value(json_object_get(msg, "done")),
+				    (uint64_t)json_integer_value(json_object_get(msg, "total")),
+				    recipe_str(msg, "unit"));
+}
+
+int builder_run(const struct paths *paths, const json_t *plan, const char *plan_path,
+		const struct image_progress *progress, struct lab_err *err)
+{
+	char program[IO_PATH];
+	const char *argv[] = { io_path(program, "%s/labbuild", paths->exec), plan_path, NULL };
+	struct listener l = { .progress = progress };
+	struct run run = { .argv = argv,
+			   .deadline = num_now_us() + BUILD_DEADLINE_US,
+			   .cancel = progress ? progress->cancelled : NULL,
+			   .cancel_arg = progress ? progress->arg : NULL,
+			   .line = heard,
+			   .line_arg = &l };
+	autofree char *text = json_dumps(plan, JSON_COMPACT);
+	int r;
+
+	if (!text)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = io_write_file(AT_FDCWD, plan_path, text, strlen(text), 0600);
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", plan_path);
+	r = run_program(&run, NULL, err);
+	if (r < 0 && l.code)
+		return lab_fail(err, l.code, "%s", l.text);
+	return r;
+}
+
+int image_begin(const char *dir, char *tmp, struct lab_err *err)
+{
+	struct stat st;
+
+	if (!*io_path(tmp, "%s.tmp", dir))
+		return lab_fail(err, -ENAMETOOLONG, "%s: name too long", dir);
+	if (!lstat(dir, &st))
+		return lab_fail(err, -EEXIST, "%s exists already", dir);
+	if (mkdir(tmp, 0755) < 0)
+		return lab_fail_errno(err, -errno, "%s", tmp);
+	return 0;
+}
+
+int image_commit(const char *tmp, const char *dir, struct lab_err *err)
+{
+	char parent[IO_PATH], *slash;
+	autoclose int fd = -EBADF, self = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	io_path(parent, "%s", dir);
+	slash = strrchr(parent, '/');
+	if (slash)
+		*slash = '\0';
+	fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (self < 0 || fd < 0 || fsync(self) < 0)
+		return lab_fail_errno(err, -errno, "%s", tmp);
+	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, dir, RENAME_NOREPLACE) < 0 || fsync(fd) < 0)
+		return lab_fail_errno(err, -errno, "%s", dir);
+	return 0;
+}
+
+static void keep_log(const struct paths *paths, const char *tmp, const char *name,
+		     struct lab_err *err)
+{
+	char from[IO_PATH], to[IO_PATH];
+	size_t n;
+
+	if (io_mkdirs(io_path(to, "%s/log", paths->state), 0755) < 0)
+		return;
+	io_path(from, "%s/build.log", tmp);
+	io_path(to, "%s/log/build-%s.log", paths->state, name);
+	if (rename(from, to) < 0 || !err)
+		return;
+	n = strlen(err->text);
+	snprintf(err->text + n, sizeof(err->text) - n, "\nthe whole log: %.300s", to);
+}
+
+/* Remove trees; some may belong to ids of our subuid range */
+static int remove_trees(const struct paths *paths, json_t *list, struct lab_err *err)
+{
+	autojson json_t *plan = json_pack("{sO}", "remove", list);
+	char path[IO_PATH];
+	bool denied = false;
+	size_t i;
+	json_t *p;
+	int r = 0;
+
+	json_array_foreach(list, i, p) if (io_remove_tree(AT_FDCWD, json_string_value(p)) < 0)
+		denied = true;
+	if (!denied)
+		return 0;
+	r = builder_run(paths, plan, io_path(path, "%s/sweep.json", paths->state), NULL, err);
+	unlink(path);
+	return r;
+}
+
+static int list_partial(const char *dir, json_t *list)
+{
+	autodir DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		size_t n = strlen(e->d_name);
+		char path[IO_PATH];
+
+		if (n > 4 && !strcmp(e->d_name + n - 4, ".tmp"))
+			json_array_append_new(list,
+					      json_string(io_path(path, "%s/%s", dir, e->d_name)));
+	}
+	return d || errno == ENOENT ? 0 : -errno;
+}
+
+/*
+ * Remove layers that nobody is making any more: whoever makes one holds its
+ * lock, and so do we while we remove it.
+ */
+static int sweep_layers(const struct paths *paths, struct lab_err *err)
+{
+	autojson json_t *all = json_array();
+	char path[IO_PATH];
+	int r = list_partial(io_path(path, "%s/layers", paths->state), all), removed = 0;
+	size_t i;
+	json_t *p;
+
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	json_array_foreach(all, i, p)
+	{
+		const char *tmp = json_string_value(p);
+		autojson json_t *one = json_pack("[O]", p);
+		autoclose int lock = open(io_path(path, "%.*s.lock", (int)strlen(tmp) - 4, tmp),
+					  O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+		if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
+			continue;
+		r = remove_trees(paths, one, err);
+		if (r < 0)
+			return r;
+		removed++;
+	}
+	return removed;
+}
+
+int image_sweep(const struct paths *paths, struct lab_err *err)
+{
+	static const char *const dirs[] = { "images", "pool", "locks" };
+	autojson json_t *list = json_array();
+	char path[IO_PATH];
+	int r = 0, removed;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs) && !r; i++)
+		r = list_partial(io_path(path, "%s/%s", paths->state, dirs[i]), list);
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	removed = sweep_layers(paths, err);
+	if (removed < 0)
+		return removed;
+	r = json_array_size(list) ? remove_trees(paths, list, err) : 0;
+	return r < 0 ? r : removed + (int)json_array_size(list);
+}
+
+int recipe_build(const struct paths *paths, const struct recipe *recipe, const char *dir,
+		 const struct image_progress *progress, struct lab_err *err)
+{
+	autojson json_t *plan = NULL, *leftover = json_array();
+	char tmp[IO_PATH], path[IO_PATH];
+	int r = image_begin(dir, tmp, err);
+
+	if (r < 0)
+		return r;
+	plan = json_pack("{ss ss sO sb}", "state", paths->state, "dir", tmp, "spec", recipe->spec,
+			 "fresh", recipe->fresh);
+	if (!plan || !leftover)
+		r = lab_fail(err, -ENOMEM, "out of memory");
+	if (!r)
+		r = builder_run(paths, plan, io_path(path, "%s/plan.json", tmp), progress, err);
+	if (!r)
+		r = image_commit(tmp, dir, err);
+	if (r < 0) {
+		lab_wrap(err, r, "image %s", recipe->name);
+		keep_log(paths, tmp, recipe->name, err);
+		json_array_append_new(leftover, json_string(tmp));
+		remove_trees(paths, leftover, NULL);
+		sweep_layers(paths, NULL);
+	}
+	return r;
+}
+
+int image_manifest(const char *dir, json_t **ret, struct lab_err *err)
+{
+	autofree char *text = NULL;
+	char path[IO_PATH];
+	size_t len = 0;
+	int r = io_read_file(AT_FDCWD, io_path(path, "%s/manifest.json", dir), IMAGE_MAX_MANIFEST,
+			     &text, &len);
+
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	r = jsonl_parse(text, len, ret);
+	return r < 0 ? lab_fail(err, r, "%s is damaged: not JSON", path) : 0;
+}

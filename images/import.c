@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * import.c - foreign disks in, our disks out
+ *
+ * DOC: Theory of Operation
+ *
+ * The converter opens the file through our open descriptor in /proc, so what was
+ * inspected is what is read, whatever happens to its name meanwhile, and no
+ * descriptor is inherited. Formats and the protocol driver are always named:
+ * nothing is probed, and "json:" or "nbd:" in a file name means nothing.
+ * The converter runs with limits on memory and CPU time.
+ *
+ * A changed file could be made to look different after the inspection by
+ * someone who writes to it at the same time; the converter only reads, as
+ * the same user, and a backing file added meanwhile is ruled out by
+ * "backing=" (null) in its options.
+ */
+#define _GNU_SOURCE
+#include "images/recipe.h"
+
+#include "lib/io.h"
+#include "lib/num.h"
+#include "lib/run.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CONVERT_MAX_MEMORY (2ULL << 30)
+#define CONVERT_MAX_CPU (4 * 3600)
+#define CONVERT_DEADLINE_US (8 * 3600 * 1000000ULL)
+
+/* qemu-img -p: "    (12.34/100%)" */
+static void heard(void *arg, const char *line)
+{
+	const struct image_progress *progress = arg;
+	const char *open = strchr(line, '('), *dot;
+	char digits[8];
+	uint64_t percent;
+
+	dot = open ? strchr(open, '.') : NULL;
+	if (!dot || dot - open > 4 || !progress || !progress->report)
+		return;
+	snprintf(digits, sizeof(digits), "%.*s", (int)(dot - open - 1), open + 1);
+	if (!num_u64(digits, 100, &percent))
+		progress->report(progress->arg, "convert", percent, 100, "%");
+}
+
+static int convert(const char *source, const char *format, const char *to,
+		   const struct image_progress *progress, struct lab_err *err)
+{
+	const char *argv[] = { "qemu-img", "convert", "-p", "--image-opts", source, "-O",
+			       format,	   to,	      NULL };
+	struct run run = { .argv = argv,
+			   .deadline = num_now_us() + CONVERT_DEADLINE_US,
+			   .max_memory = CONVERT_MAX_MEMORY,
+			   .max_cpu = CONVERT_MAX_CPU,
+			   .cancel = progress ? progress->cancelled : NULL,
+			   .cancel_arg = progress ? progress->arg : NULL,
+			   .line = heard,
+			   .line_arg = (void *)progress };
+
+	return run_program(&run, NULL, err);
+}
+
+static int source_options(char *buf, size_t size, int fd, const char *format)
+{
+	/* a qcow2 that gets a backing file now still has none for us */
+	int n = snprintf(buf, size,
+			 "driver=%s,read-only=on,%sfile.driver=file,file.locking=off,"
+			 "file.filename=/proc/%d/fd/%d",
+			 format, strcmp(format, "qcow2") ? "" : "backing=,", getpid(), fd);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static int write_manifest(const char *tmp, const char *dir, const struct image_header *header,
+			  struct lab_err *err)
+{
+	const char *slash = strrchr(dir, '/');
+	char path[IO_PATH], sha[DIGEST_HEX];
+	autojson json_t *manifest = NULL;
+	autofree char *text = NULL;
+	autoclose int fd = open(io_path(path, "%s/disk.qcow2", tmp), O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	int r;
+
+	if (fd < 0 || fchmod(fd, 0444) < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0)
+		return lab_fail_errno(err, -errno, "%s", path);
+	r = digest_fd(fd, sha, err);
+	if (r < 0)
+		return r;
+	manifest = json_pack("{ss ss ss sI ss ss s{ss sI} s[]}", "name", slash ? slash + 1 : dir,
+			     "recipe", "", "from", "", "size", (json_int_t)header->size, "boot",
+			     "firmware", "cmdline", "", "disk", "sha256", sha, "size",
+			     (json_int_t)st.st_size, "packages");
+	text = manifest ? json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
+	if (!text)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = io_write_file(AT_FDCWD, io_path(path, "%s/manifest.json", tmp), text, strlen(text),
+			  0444);
+	return r < 0 ? lab_fail_errno(err, r, "%s", path) : 0;
+}
+
+int image_import(int fd, const char *format, const char *dir, const struct image_progress *progress,
+		 struct lab_err *err)
+{
+	struct image_header header;
+	char tmp[IO_PATH], disk[IO_PATH], source[256];
+	int r = image_inspect(fd, format, IMAGE_MAX_SIZE, &header, err);
+
+	if (r < 0)
+		return r;
+	r = source_options(source, sizeof(source), fd, header.format);
+	if (r < 0)
+		return lab_fail_errno(err, r, "import");
+	r = image_begin(dir, tmp, err);
+	if (r < 0)
+		return r;
+	r = convert(source, "qcow2", io_path(disk, "%s/disk.qcow2", tmp), progress, err);
+	if (!r)
+		r = write_manifest(tmp, dir, &header, err);
+	if (!r)
+		r = image_commit(tmp, dir, err);
+	if (r < 0)
+		io_remove_tree(AT_FDCWD, tmp);
+	return lab_wrap(err, r, "import");
+}
+
+/* Rename without replacing: the name was free at the start and may not be now */
+static int publish(const char *tmp, const char *path, struct lab_err *err)
+{
+	autoclose int fd = open(tmp, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return lab_fail_errno(err, -errno, "%s", tmp);
+	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
+		return lab_fail_errno(err, -errno, "%s", path);
+	return 0;
+}
+
+int image_export(const char *dir, const char *path, const char *format,
+		 const struct image_progress *progress, struct lab_err *err)
+{
+	char disk[IO_PATH], tmp[IO_PATH], source[256];
+	autoclose int fd = open(io_path(disk, "%s/disk.qcow2", dir), O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return lab_fail_errno(err, -errno, "%s", disk);
+	if (strcmp(format, "qcow2") && strcmp(format, "raw"))
+		return lab_fail(err, -EINVAL,
+				"'%.20s' is not a format to export to; qcow2 and raw are", format);
+	if (path[0] != '/')
+		return lab_fail(err, -EINVAL, "export: '%.200s' is not an absolute path", path);
+	if (!lstat(path, &st))
+		return lab_fail(err, -EEXIST, "export: %s exists already", path);
+	if (!*io_path(tmp, "%s.%d.tmp", path, gettid()))
+		return lab_fail(err, -ENAMETOOLONG, "export: %.200s...: name too long", path);
+	r = source_options(source, sizeof(source), fd, "qcow2");
+	if (!r)
+		r = convert(source, format, tmp, progress, err);
+	if (!r)
+		r = publish(tmp, path, err);
+	if (r < 0)
+		unlink(tmp);
+	return lab_wrap(err, r, "export");
+}
