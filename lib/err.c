@@ -9,15 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The words may quote @err's own text, so they are made beside it */
+__attribute__((format(printf, 3, 0))) static void set_text(struct lab_err *err, int code,
+							   const char *fmt, va_list ap)
+{
+	char text[LAB_ERR_TEXT];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	memcpy(err->text, text, strlen(text) + 1);
+	err->code = code;
+}
+
 int lab_fail(struct lab_err *err, int code, const char *fmt, ...)
 {
 	va_list ap;
 
 	if (!err)
 		return code;
-	err->code = code;
 	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	set_text(err, code, fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -29,9 +39,8 @@ int lab_fail_errno(struct lab_err *err, int code, const char *fmt, ...)
 
 	if (!err)
 		return code;
-	err->code = code;
 	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	set_text(err, code, fmt, ap);
 	va_end(ap);
 	len = strlen(err->text);
 	snprintf(err->text + len, sizeof(err->text) - len, ": %s", strerror(-code));

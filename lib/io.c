@@ -93,9 +93,12 @@ int io_write_file(int dirfd, const char *path, const void *data, size_t len, mod
 int io_mkdirs(const char *path, mode_t mode)
 {
 	autofree char *copy = strdup(path);
+	struct stat st;
 
 	if (!copy)
 		return -ENOMEM;
+	if (!*copy)
+		return -ENOENT;
 	for (char *p = copy + 1; *p; p++) {
 		if (*p != '/')
 			continue;
@@ -104,11 +107,28 @@ int io_mkdirs(const char *path, mode_t mode)
 			return -errno;
 		*p = '/';
 	}
-	return mkdir(copy, mode) < 0 && errno != EEXIST ? -errno : 0;
+	if (!mkdir(copy, mode))
+		return 0;
+	if (errno != EEXIST || stat(copy, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-/* Empty the directory @fd (owned here), which is on device @dev */
-static int empty_dir(int fd, dev_t dev)
+/* Whether something is mounted on an open directory; -EXDEV if so */
+static int check_mount(int fd)
+{
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH, 0, &st) < 0)
+		return -errno;
+	return st.stx_attributes & STATX_ATTR_MOUNT_ROOT ? -EXDEV : 0;
+}
+
+/*
+ * Empty the directory @fd (owned here). A bind mount is on the same device as
+ * what surrounds it, so mount points are looked for, not devices.
+ */
+static int empty_dir(int fd)
 {
 	autodir DIR *dir = fdopendir(fd);
 	struct dirent *de;
@@ -121,8 +141,7 @@ static int empty_dir(int fd, dev_t dev)
 		return r;
 	}
 	while ((de = readdir(dir))) {
-		struct stat st;
-		int sub, r = 0;
+		int sub, r;
 
 		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
 			continue;
@@ -133,12 +152,11 @@ static int empty_dir(int fd, dev_t dev)
 			continue;
 		}
 		sub = openat(fd, de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (sub < 0)
-			r = -errno;
-		else if (fstat(sub, &st) < 0 || st.st_dev != dev)
-			close(sub), r = -EXDEV;
-		else
-			r = empty_dir(sub, dev);
+		r = sub < 0 ? -errno : check_mount(sub);
+		if (!r)
+			r = empty_dir(sub);
+		else if (sub >= 0)
+			close(sub);
 		if (!r && unlinkat(fd, de->d_name, AT_REMOVEDIR) < 0)
 			r = -errno;
 		if (r)
@@ -149,7 +167,6 @@ static int empty_dir(int fd, dev_t dev)
 
 int io_remove_tree(int dirfd, const char *name)
 {
-	struct stat st;
 	int fd, r;
 
 	if (!unlinkat(dirfd, name, 0))
@@ -161,12 +178,12 @@ int io_remove_tree(int dirfd, const char *name)
 	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) < 0) {
-		r = -errno;
+	r = check_mount(fd);
+	if (r < 0) {
 		close(fd);
 		return r;
 	}
-	r = empty_dir(fd, st.st_dev);
+	r = empty_dir(fd);
 	if (r < 0)
 		return r;
 	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 1;
@@ -214,7 +231,7 @@ int io_listen_unix(const char *path, int type, mode_t mode)
 {
 	autoclose int fd = -EBADF, probe = -EBADF;
 	struct sockaddr_un addr;
-	mode_t mask;
+	struct stat st;
 	int r = unix_addr(&addr, path);
 
 	if (r < 0)
@@ -222,16 +239,23 @@ int io_listen_unix(const char *path, int type, mode_t mode)
 	probe = io_connect_unix(path, (type & ~SOCK_NONBLOCK) | SOCK_NONBLOCK);
 	if (probe >= 0 || probe == -EAGAIN)
 		return -EADDRINUSE;
-	unlink(path);
+	if (probe == -ECONNREFUSED && !lstat(path, &st) && S_ISSOCK(st.st_mode))
+		unlink(path); /* left by a dead one; never somebody's file */
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	mask = umask(0777 & ~mode);
-	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
-	umask(mask);
-	if (!r && listen(fd, 64) < 0)
+	/*
+	 * bind() makes the file with the socket's own mode less the umask, so it
+	 * never has more than @mode; changing the umask would hit other threads.
+	 */
+	if (fchmod(fd, mode) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	if (chmod(path, mode) < 0 || listen(fd, 64) < 0) {
 		r = -errno;
-	return r ? r : steal_fd(&fd);
+		unlink(path);
+		return r;
+	}
+	return steal_fd(&fd);
 }
 
 int io_send_fds(int sock, const void *data, size_t len, const int *fds, size_t nfds)

@@ -6,6 +6,7 @@
 #include "lib/digest.h"
 #include "lib/util.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,14 +66,14 @@ const char *name_mac(char buf[NAME_MAC_TEXT], const char *lab, const char *insta
 	return buf;
 }
 
-/* Levenshtein distance of two words of at most 63 characters */
+/* Levenshtein distance; words of more than 63 characters are far from all */
 static unsigned int edit_distance(const char *a, const char *b)
 {
 	unsigned int row[64];
 	size_t la = strlen(a), lb = strlen(b);
 
 	if (la > 63 || lb > 63)
-		return 64;
+		return UINT_MAX;
 	for (size_t j = 0; j <= lb; j++)
 		row[j] = (unsigned int)j;
 	for (size_t i = 1; i <= la; i++) {

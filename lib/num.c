@@ -21,7 +21,7 @@ static int num_prefix(const char *s, uint64_t max, uint64_t *ret, const char **r
 	for (; *p >= '0' && *p <= '9'; p++) {
 		uint64_t digit = (uint64_t)(*p - '0');
 
-		if (v > (max - digit) / 10)
+		if (digit > max || v > (max - digit) / 10)
 			return -ERANGE;
 		v = v * 10 + digit;
 	}
@@ -98,7 +98,8 @@ const char *num_size_text(char *buf, uint64_t bytes)
 	size_t i = 0;
 	bool whole;
 
-	while (v >= 1024 && i + 1 < ARRAY_SIZE(names)) {
+	/* from 1023.5 on it would be written as 1024 of the smaller unit */
+	while (v >= 1023.5 && i + 1 < ARRAY_SIZE(names)) {
 		v /= 1024;
 		i++;
 	}

@@ -10,6 +10,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -17,10 +19,12 @@
 #define RUN_MAX_OUT (4 << 20)
 #define RUN_TAIL 1200
 #define RUN_CANCEL_MS 200
+#define RUN_READ 4096
 
 /*
  * One of the child's two output pipes. Standard output is collected or cut
- * into lines; of standard error only the tail is kept, for the message.
+ * into lines; of standard error, and of output that nobody wants, only the tail
+ * is kept.
  */
 struct stream {
 	int fd;
@@ -36,10 +40,13 @@ static void stream_done(struct stream *s)
 	free(s->buf);
 }
 
-static void give_lines(const struct run *run, struct stream *s)
+/* Hand over complete lines; at the end of the stream also one without newline */
+static void give_lines(const struct run *run, struct stream *s, bool end)
 {
 	char *start = s->buf, *nl;
 
+	if (!s->buf)
+		return;
 	while ((nl = memchr(start, '\n', s->len - (size_t)(start - s->buf)))) {
 		*nl = '\0';
 		run->line(run->line_arg, start);
@@ -47,6 +54,11 @@ static void give_lines(const struct run *run, struct stream *s)
 	}
 	s->len -= (size_t)(start - s->buf);
 	memmove(s->buf, start, s->len);
+	if (!end || !s->len)
+		return;
+	s->buf[s->len] = '\0';
+	run->line(run->line_arg, s->buf);
+	s->len = 0;
 }
 
 /* Read what is there: 1 more may come, 0 end */
@@ -54,7 +66,7 @@ static int stream_read(struct stream *s)
 {
 	ssize_t n;
 
-	if (s->room - s->len < 4096 + 1) {
+	if (s->room - s->len < RUN_READ + 1) {
 		size_t room = s->room ? s->room * 2 : 16384;
 		char *more = realloc(s->buf, room);
 
@@ -63,7 +75,7 @@ static int stream_read(struct stream *s)
 		s->buf = more;
 		s->room = room;
 	}
-	n = RETRY(read(s->fd, s->buf + s->len, 4096));
+	n = RETRY(read(s->fd, s->buf + s->len, RUN_READ));
 	if (n < 0)
 		return -errno;
 	s->len += (size_t)n;
@@ -81,37 +93,42 @@ __attribute__((noreturn)) static void child(const struct run *run, int out, int 
 {
 	struct rlimit as = { run->max_memory, run->max_memory };
 	struct rlimit cpu = { run->max_cpu, run->max_cpu };
-	int null = open("/dev/null", O_RDONLY);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
 	setsid();
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
 	if (run->max_memory)
 		setrlimit(RLIMIT_AS, &as);
 	if (run->max_cpu)
 		setrlimit(RLIMIT_CPU, &cpu);
-	dup2(null, 0);
-	dup2(out, 1);
-	dup2(errfd, 2);
+	/* above 2 first, in case we run with one of 0, 1, 2 closed */
+	null = fcntl(null, F_DUPFD_CLOEXEC, 3);
+	out = fcntl(out, F_DUPFD_CLOEXEC, 3);
+	errfd = fcntl(errfd, F_DUPFD_CLOEXEC, 3);
+	/* a library's descriptor may lack the flag */
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(errfd, 2) < 0)
+		_exit(125);
 	execvp(run->argv[0], (char *const *)run->argv);
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
 static int start(const struct run *run, struct stream *out, struct stream *err, pid_t *ret_pid)
 {
-	int po[2], pe[2];
+	int po[2], pe[2], r;
 	pid_t parent = getpid(), pid;
 
 	if (pipe2(po, O_CLOEXEC) < 0)
 		return -errno;
 	if (pipe2(pe, O_CLOEXEC) < 0) {
-		int r = -errno;
-
+		r = -errno;
 		close(po[0]);
 		close(po[1]);
 		return r;
@@ -119,49 +136,91 @@ static int start(const struct run *run, struct stream *out, struct stream *err, 
 	pid = fork();
 	if (!pid)
 		child(run, po[1], pe[1], parent);
+	r = pid < 0 ? -errno : 0;
 	close(po[1]);
 	close(pe[1]);
 	out->fd = po[0];
 	err->fd = pe[0];
 	*ret_pid = pid;
-	return pid < 0 ? -errno : 0;
+	return r;
 }
 
-/* Move output until both pipes end; kill at the deadline or on cancel */
-static int pump(const struct run *run, struct stream *out, struct stream *err, pid_t pid)
+/* Read once from a stream; at its end it is closed. 0 or negative errno */
+static int serve(const struct run *run, struct stream *s)
 {
-	int killed = 0;
+	int got = stream_read(s);
 
-	while (out->fd >= 0 || err->fd >= 0) {
-		struct pollfd p[2] = { { out->fd, POLLIN, 0 }, { err->fd, POLLIN, 0 } };
-		struct stream *s[2] = { out, err };
-		int r = poll(p, 2, RUN_CANCEL_MS);
-
-		if (r < 0 && errno != EINTR)
-			return -errno;
-		for (int i = 0; r > 0 && i < 2; i++) {
-			int got;
-
-			if (!p[i].revents)
-				continue;
-			got = stream_read(s[i]);
-			if (run->line && s[i] == out && got >= 0)
-				give_lines(run, out);
-			if (got <= 0) {
-				close(s[i]->fd);
-				s[i]->fd = -EBADF;
-			}
-			if (got < 0 && !killed)
-				killed = got;
-		}
-		if (!killed && run->cancel && run->cancel(run->cancel_arg))
-			killed = -ECANCELED;
-		if (!killed && num_now_us() >= run->deadline)
-			killed = -ETIMEDOUT;
-		if (killed)
-			kill(-pid, SIGKILL), kill(pid, SIGKILL);
+	if (got == -EAGAIN)
+		return 0;
+	if (run->line && !s->tail)
+		give_lines(run, s, got <= 0);
+	if (got <= 0) {
+		close(s->fd);
+		s->fd = -EBADF;
 	}
-	return killed;
+	return MIN(got, 0);
+}
+
+/* How long to wait at most, in milliseconds; -1: until something happens */
+static int patience(const struct run *run)
+{
+	uint64_t now = num_now_us(), left;
+
+	if (run->deadline == UINT64_MAX)
+		return run->cancel ? RUN_CANCEL_MS : -1;
+	left = now >= run->deadline ? 0 : (run->deadline - now + 999) / 1000;
+	return (int)MIN(left, run->cancel ? RUN_CANCEL_MS : (uint64_t)INT32_MAX);
+}
+
+/*
+ * The program has ended. What it wrote is in the pipes; but they may still be
+ * open in a process that it left behind, so nothing more is waited for.
+ */
+static int drain(const struct run *run, struct stream *out, struct stream *err)
+{
+	struct stream *s[2] = { out, err };
+	int result = 0;
+
+	for (int i = 0; i < 2; i++) {
+		int left = 0, r = 0;
+
+		if (s[i]->fd < 0)
+			continue;
+		fcntl(s[i]->fd, F_SETFL, O_NONBLOCK);
+		ioctl(s[i]->fd, FIONREAD, &left);
+		for (; left > 0 && s[i]->fd >= 0 && !r; left -= RUN_READ)
+			r = serve(run, s[i]);
+		if (run->line && s[i] == out && out->fd >= 0)
+			give_lines(run, out, true);
+		result = result ? result : r;
+	}
+	return result;
+}
+
+/* Move output until the program ends; 0, or why it has to be killed */
+static int pump(const struct run *run, struct stream *out, struct stream *err, int pidfd)
+{
+	for (;;) {
+		struct pollfd p[3] = { { out->fd, POLLIN, 0 },
+				       { err->fd, POLLIN, 0 },
+				       { pidfd, POLLIN, 0 } };
+		int n = poll(p, 3, patience(run)), r = 0;
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0 && p[2].revents)
+			return drain(run, out, err);
+		if (n > 0 && p[0].revents)
+			r = serve(run, out);
+		if (n > 0 && p[1].revents && !r)
+			r = serve(run, err);
+		if (r < 0)
+			return r;
+		if (run->cancel && run->cancel(run->cancel_arg))
+			return -ECANCELED;
+		if (num_now_us() >= run->deadline)
+			return -ETIMEDOUT;
+	}
 }
 
 static int explain(const struct run *run, int status, const struct stream *tail,
@@ -190,13 +249,21 @@ int run_program(const struct run *run, char **ret_out, struct lab_err *err)
 		__attribute__((cleanup(stream_done))) = { .fd = -EBADF, .max = RUN_MAX_OUT };
 	struct stream tail __attribute__((
 		cleanup(stream_done))) = { .fd = -EBADF, .max = SIZE_MAX, .tail = true };
+	autoclose int pidfd = -EBADF;
 	int status = 0, r;
 	pid_t pid = -1;
 
 	r = start(run, &out, &tail, &pid);
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s: cannot start", run->argv[0]);
-	r = pump(run, &out, &tail, pid);
+	/* whoever wants neither its output nor its lines gets no limit of them */
+	out.tail = !ret_out && !run->line;
+	pidfd = pidfd_open(pid, 0);
+	r = pidfd < 0 ? -errno : pump(run, &out, &tail, pidfd);
+	if (r < 0) {
+		kill(-pid, SIGKILL);
+		kill(pid, SIGKILL);
+	}
 	RETRY(waitpid(pid, &status, 0));
 	if (r == -ETIMEDOUT)
 		return lab_fail(err, r, "%s did not end in time and was killed", run->argv[0]);
