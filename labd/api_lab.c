@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* api_lab.c - calls about labs, instances and snapshots */
+#define _GNU_SOURCE
+#include "labd/disk.h"
+#include "labd/labjob.h"
+#include "labd/request.h"
+#include "labd/snapshot.h"
+#include "labd/stream.h"
+#include "lib/io.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+static bool body_flag(const struct request *q, const char *key)
+{
+	return json_is_true(json_object_get(q->json, key));
+}
+
+static int need_text(struct request *q, const char **ret)
+{
+	*ret = request_str(q, "text");
+	return *ret ? 0 : lab_fail(&q->err, -EINVAL, "the body needs \"text\": a lab file");
+}
+
+static int plan(struct request *q)
+{
+	const char *text, *file = request_str(q, "file");
+	int r = need_text(q, &text);
+
+	return r ? r
+		 : labjob_plan(q->d, text, file ? file : "lab file", &q->result, &q->problems,
+			       &q->err);
+}
+
+static int define(struct request *q)
+{
+	const char *text, *file = request_str(q, "file");
+	char lab[NAME_MAX_LEN + 1];
+	int r = need_text(q, &text);
+
+	if (!r)
+		r = labjob_define(q->d, text, file ? file : "lab file", body_flag(q, "up"),
+				  body_flag(q, "force"), lab, &q->job, &q->problems, &q->err);
+	if (!r)
+		q->result = json_pack("{s:s}", "lab", lab);
+	return r;
+}
+
+static int list_labs(struct request *q)
+{
+	struct lab *lab;
+
+	q->result = json_array();
+	pthread_mutex_lock(&q->d->lock);
+	TAILQ_FOREACH(lab, &q->d->labs, link)
+	json_array_append_new(q->result, lab_json(q->d, lab, true));
+	pthread_mutex_unlock(&q->d->lock);
+	model_add_usage(q->result);
+	return 0;
+}
+
+static int get_lab(struct request *q)
+{
+	struct lab *lab;
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], NULL, &lab, NULL, &q->err);
+	if (!r)
+		q->result = lab_json(q->d, lab, true);
+	pthread_mutex_unlock(&q->d->lock);
+	model_add_usage(q->result);
+	return r;
+}
+
+static int patch_lab(struct request *q)
+{
+	struct lab *lab;
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], NULL, &lab, NULL, &q->err);
+	if (!r && json_is_boolean(json_object_get(q->json, "protect")))
+		lab->protect = body_flag(q, "protect");
+	else if (!r)
+		r = lab_fail(&q->err, -EINVAL, "of a lab only \"protect\" can be changed so");
+	pthread_mutex_unlock(&q->d->lock);
+	if (!r)
+		lab_set_state(q->d, lab, lab->state, NULL);
+	return r;
+}
+
+static int delete_lab(struct request *q)
+{
+	return labjob_remove(q->d, q->params[0], &q->job, &q->err);
+}
+
+static int up(struct request *q)
+{
+	return labjob_up(q->d, q->params[0], body_flag(q, "force"), &q->job, &q->err);
+}
+
+static int down(struct request *q)
+{
+	return labjob_down(q->d, q->params[0], body_flag(q, "kill"), &q->job, &q->err);
+}
+
+static int reset(struct request *q)
+{
+	return labjob_reset(q->d, q->params[0], json_object_get(q->json, "instances"), &q->job,
+			    &q->err);
+}
+
+/* --- instances --- */
+
+static int list_instances(struct request *q)
+{
+	struct instance *in;
+	struct lab *lab;
+	int r;
+
+	q->result = json_array();
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], NULL, &lab, NULL, &q->err);
+	if (!r)
+		TAILQ_FOREACH(in, &lab->instances, link)
+	json_array_append_new(q->result, instance_json(q->d, in));
+	pthread_mutex_unlock(&q->d->lock);
+	model_add_usage(q->result);
+	return r;
+}
+
+static int get_instance(struct request *q)
+{
+	struct instance *in;
+	struct lab *lab;
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+	if (!r)
+		q->result = instance_json(q->d, in);
+	pthread_mutex_unlock(&q->d->lock);
+	model_add_usage(q->result);
+	return r;
+}
+
+static int add_to_spec(json_t *spec, void *arg, struct lab_err *err)
+{
+	const char *name = json_string_value(json_object_get(arg, "name"));
+	json_t *instances = json_object_get(spec, "instances");
+	json_t *in = json_object_get(arg, "spec");
+
+	if (!name || !name_valid(name))
+		return lab_fail(err, -EINVAL, "'%s' cannot be the name of an instance: %s",
+				name ? name : "", NAME_RULE);
+	if (json_object_get(instances, name))
+		return lab_fail(err, -EEXIST, "there is an instance %s already", name);
+	in = in ? json_deep_copy(in) : json_object();
+	if (!json_object_get(in, "image") && !json_object_get(in, "services"))
+		json_object_set_new(in, "image", json_string(""));
+	json_object_set_new(instances, name, in);
+	return 0;
+}
+
+static int add_instance(struct request *q)
+{
+	return labjob_change(q->d, q->params[0], add_to_spec, q->json, &q->err);
+}
+
+static int delete_instance(struct request *q)
+{
+	return labjob_remove_instance(q->d, q->params[0], q->params[1], &q->err);
+}
+
+/* What can be set while an instance runs; the rest needs it stopped */
+static const char *const live_keys[] = { "needs", "ready", "forward", "protect", NULL };
+static const char *const stopped_keys[] = { "image",	"services", "vcpus", "memory",
+					    "networks", "disks",    "root",  NULL };
+
+static bool in_list(const char *key, const char *const *list)
+{
+	for (; *list; list++)
+		if (!strcmp(*list, key))
+			return true;
+	return false;
+}
+
+static int check_keys(struct request *q, bool running)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(q->json, key, v)
+	{
+		if (!in_list(key, live_keys) && !in_list(key, stopped_keys))
+			return lab_fail(&q->err, -EINVAL, "an instance has no '%s' to set", key);
+		if (running && in_list(key, stopped_keys))
+			return lab_fail(
+				&q->err, -EBUSY,
+				"%s cannot be changed while the instance runs: stop it first", key);
+	}
+	return 0;
+}
+
+static int patch_spec(json_t *spec, void *arg, struct lab_err *err)
+{
+	const struct request *q = arg;
+	json_t *in = json_object_get(json_object_get(spec, "instances"), q->params[1]);
+
+	if (!in)
+		return lab_fail(err, -ENOENT, "lab %s has no instance %s", q->params[0],
+				q->params[1]);
+	/* another image brings its own services, and the other way round */
+	if (json_object_get(q->json, "image"))
+		json_object_del(in, "services");
+	if (json_object_get(q->json, "services"))
+		json_object_del(in, "image");
+	return json_object_update(in, q->json);
+}
+
+static int patch_instance(struct request *q)
+{
+	const char *name = request_str(q, "name");
+	struct instance *in;
+	struct lab *lab;
+	bool running;
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+	running = !r && instance_running(in);
+	pthread_mutex_unlock(&q->d->lock);
+	if (!r && name)
+		return labjob_rename(q->d, q->params[0], q->params[1], name, &q->err);
+	if (!r)
+		r = check_keys(q, running);
+	return r ? r : labjob_change(q->d, q->params[0], patch_spec, q, &q->err);
+}
+
+static int action(struct request *q)
+{
+	return labjob_instance(q->d, q->params[0], q->params[1], q->params[2], &q->job, &q->err);
+}
+
+static int exec(struct request *q)
+{
+	struct guest *guest = NULL;
+	struct instance *in;
+	struct lab *lab;
+	const json_t *argv = json_object_get(q->json, "argv"), *arg;
+	size_t i;
+	int r;
+
+	json_array_foreach(argv, i, arg) if (!json_is_string(arg)) return lab_fail(
+		&q->err, -EINVAL, "argv must be strings");
+	if (!json_array_size(argv))
+		return lab_fail(&q->err, -EINVAL, "the body needs \"argv\": what to run");
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+	if (!r && (!in->guest || !instance_running(in)))
+		r = lab_fail(&q->err, -EBUSY, "instance %s does not run: labctl start %s/%s",
+			     in->name, lab->name, in->name);
+	else if (!r)
+		guest = guest_ref(in->guest);
+	pthread_mutex_unlock(&q->d->lock);
+	return r ? r : stream_exec(q->d, guest, q->json, &q->stream, &q->err);
+}
+
+static int read_console(struct request *q)
+{
+	const char *tail = request_arg(q, "tail"), *follow = request_arg(q, "follow");
+	struct instance *in;
+	struct lab *lab;
+	char dir[IO_PATH];
+	uint64_t n = 0;
+	int r;
+
+	if (tail && num_u64(tail, INT64_MAX, &n) < 0)
+		return lab_fail(&q->err, -EINVAL, "tail must be a number of bytes");
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+	if (!r)
+		instance_dir(q->d, in, dir);
+	pthread_mutex_unlock(&q->d->lock);
+	if (!r)
+		q->stream = stream_console(q->d, dir, n, follow && !strcmp(follow, "1"));
+	return r;
+}
+
+static int type_console(struct request *q)
+{
+	autoclose int fd = -EBADF;
+	struct instance *in;
+	struct lab *lab;
+	char dir[IO_PATH], path[IO_PATH] = "";
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+	if (!r && instance_running(in))
+		io_path(path, "%s/console", instance_run_dir(q->d, in, dir));
+	pthread_mutex_unlock(&q->d->lock);
+	if (r < 0)
+		return r;
+	if (!*path)
+		return lab_fail(&q->err, -EBUSY, "instance %s does not run", q->params[1]);
+	fd = io_connect_unix(path, SOCK_STREAM);
+	if (fd < 0)
+		return lab_fail_errno(&q->err, fd, "console of %s", q->params[1]);
+	r = io_write_all(fd, q->body ? q->body : "", q->len);
+	return r < 0 ? lab_fail_errno(&q->err, r, "console of %s", q->params[1]) : 0;
+}
+
+/* --- snapshots and networks --- */
+
+static int list_part(struct request *q, const char *key)
+{
+	autojson json_t *obj = NULL;
+	struct lab *lab;
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], NULL, &lab, NULL, &q->err);
+	if (!r)
+		obj = lab_json(q->d, lab, true);
+	pthread_mutex_unlock(&q->d->lock);
+	if (!r)
+		q->result = json_incref(json_object_get(obj, key));
+	return r;
+}
+
+static int list_snapshots(struct request *q)
+{
+	return list_part(q, "snapshots");
+}
+
+static int list_networks(struct request *q)
+{
+	return list_part(q, "networks");
+}
+
+static int add_snapshot(struct request *q)
+{
+	const char *name = request_str(q, "name");
+
+	return snapshot_create(q->d, q->params[0], name ? name : "",
+			       json_object_get(q->json, "instances"), &q->job, &q->err);
+}
+
+static int delete_snapshot(struct request *q)
+{
+	return snapshot_remove(q->d, q->params[0], q->params[1], &q->job, &q->err);
+}
+
+static int restore(struct request *q)
+{
+	return snapshot_restore(q->d, q->params[0], q->params[1], &q->job, &q->err);
+}
+
+const struct route lab_routes[] = {
+	{ "POST", "/v1/plan", plan, false },
+	{ "GET", "/v1/labs", list_labs, false },
+	{ "POST", "/v1/labs", define, false },
+	{ "GET", "/v1/labs/:", get_lab, false },
+	{ "PATCH", "/v1/labs/:", patch_lab, false },
+	{ "DELETE", "/v1/labs/:", delete_lab, false },
+	{ "POST", "/v1/labs/:/up", up, false },
+	{ "POST", "/v1/labs/:/down", down, false },
+	{ "POST", "/v1/labs/:/reset", reset, false },
+	{ "GET", "/v1/labs/:/networks", list_networks, true },
+	{ "GET", "/v1/labs/:/snapshots", list_snapshots, true },
+	{ "POST", "/v1/labs/:/snapshots", add_snapshot, false },
+	{ "DELETE", "/v1/labs/:/snapshots/:", delete_snapshot, false },
+	{ "POST", "/v1/labs/:/snapshots/:/restore", restore, false },
+	{ "GET", "/v1/labs/:/instances", list_instances, false },
+	{ "POST", "/v1/labs/:/instances", add_instance, false },
+	{ "GET", "/v1/labs/:/instances/:", get_instance, false },
+	{ "PATCH", "/v1/labs/:/instances/:", patch_instance, false },
+	{ "DELETE", "/v1/labs/:/instances/:", delete_instance, false },
+	{ "POST", "/v1/labs/:/instances/:/exec", exec, true },
+	{ "GET", "/v1/labs/:/instances/:/console", read_console, true },
+	{ "POST", "/v1/labs/:/instances/:/console", type_console, false },
+	{ "POST", "/v1/labs/:/instances/:/:", action, false },
+	{ NULL, NULL, NULL, false },
+};

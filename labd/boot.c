@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * boot.c - one instance from its disks to ready, and back
+ *
+ * DOC: Theory of Operation
+ *
+ * starting:	written to the store before QEMU is started. If labd dies now,
+ *		the next one asks the keeper for children that the store does
+ *		not know, and ends them.
+ * running:	pid, start time and digest of the command line are in the store;
+ *		QEMU was started stopped (-S) and goes on only after that and
+ *		after the console is recorded, so nothing of the boot is lost.
+ * stopping:	QEMU is asked or killed; what the keeper holds for it is given
+ *		up when it is gone.
+ */
+#define _GNU_SOURCE
+#include "labd/boot.h"
+
+#include "labd/disk.h"
+#include "labd/network.h"
+#include "labd/ready.h"
+#include "labd/watch.h"
+#include "lib/io.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CONSOLE_MAX (4 << 20) /* recorded, and as much again in console.log.1 */
+#define START_US (30 * 1000000ULL)
+#define CALL_US (5 * 1000000ULL)
+
+const char *boot_key(struct labd *d, const struct instance *in, char *buf, size_t size)
+{
+	const char *image = json_string_value(json_object_get(instance_spec(in), "image"));
+
+	snprintf(buf, size, "boot/%s/%s/%s/%s", in->lab->name, in->name, image ? image : "",
+		 d->accel.name);
+	return buf;
+}
+
+static bool ended(const struct guest *g)
+{
+	struct pollfd p = { .fd = g->proc.pidfd, .events = POLLIN };
+
+	return g->proc.pidfd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+static int make_run_dir(struct labd *d, const struct instance *in, struct lab_err *err)
+{
+	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	char dir[IO_PATH];
+	int r;
+
+	instance_run_dir(d, in, dir);
+	(void)io_remove_tree(AT_FDCWD, dir);
+	r = io_mkdirs(dir, 0700);
+	if (!r && !geteuid() && chown(dir, uid, (gid_t)-1) < 0)
+		r = -errno;
+	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
+}
+
+/* Everything the command line is made of, with room for its texts */
+struct boot {
+	struct qemu_config config;
+	char name[2 * NAME_MAX_LEN + 2], machine_id[33];
+	char run[IO_PATH], dir[IO_PATH], log[IO_PATH], image[IO_PATH];
+	char kernel[IO_PATH], initrd[IO_PATH];
+	char nic_name[LAB_MAX_NICS][8], ifname[LAB_MAX_NICS][IFNAMSIZ];
+	char mac[LAB_MAX_NICS][NAME_MAC_TEXT];
+};
+
+static void fill_nics(struct boot *b, const struct instance *in)
+{
+	json_t *nets = json_object_get(instance_spec(in), "networks"), *nic;
+	const char *net;
+	size_t n = 0;
+
+	json_object_foreach(nets, net, nic)
+	{
+		const char *mac = json_string_value(json_object_get(nic, "mac"));
+		json_t *spec = json_object_get(json_object_get(in->lab->spec, "networks"), net);
+
+		if (n == LAB_MAX_NICS)
+			break;
+		snprintf(b->nic_name[n], sizeof(b->nic_name[n]), "eth%u", (unsigned int)n % 10);
+		instance_nic_ifname(in, n, b->ifname[n]);
+		if (mac && *mac)
+			snprintf(b->mac[n], sizeof(b->mac[n]), "%s", mac);
+		else
+			name_mac(b->mac[n], in->lab->name, in->name, b->nic_name[n]);
+		b->config.nics[n] = (struct qemu_nic){
+			.name = b->nic_name[n],
+			.ifname = b->ifname[n],
+			.mac = b->mac[n],
+			.mtu = (unsigned int)json_integer_value(json_object_get(spec, "mtu")),
+		};
+		n++;
+	}
+	b->config.nnics = n;
+}
+
+static void fill_disks(struct boot *b, const struct instance *in)
+{
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(in->disks, i, disk)
+	{
+		if (b->config.ndisks == ARRAY_SIZE(b->config.disks))
+			break;
+		b->config.disks[b->config.ndisks++] = (struct qemu_disk){
+			.name = json_string_value(json_object_get(disk, "name")),
+			.path = json_string_value(json_object_get(disk, "path")),
+		};
+	}
+}
+
+static void fill(struct labd *d, const struct instance *in, const struct image *image,
+		 struct boot *b)
+{
+	const json_t *spec = instance_spec(in);
+
+	snprintf(b->name, sizeof(b->name), "%s/%s", in->lab->name, in->name);
+	snprintf(b->machine_id, sizeof(b->machine_id), "%016llx%016llx",
+		 (unsigned long long)name_hash("machine-id", in->lab->name, in->name, NULL),
+		 (unsigned long long)name_hash("machine-id-2", in->lab->name, in->name, NULL));
+	instance_run_dir(d, in, b->run);
+	instance_dir(d, in, b->dir);
+	io_path(b->log, "%s/qemu.log", b->dir);
+	image_dir(d, image, b->image);
+	io_path(b->kernel, "%s/vmlinuz", b->image);
+	io_path(b->initrd, "%s/initrd.img", b->image);
+	b->config = (struct qemu_config){
+		.name = b->name,
+		.hostname = in->name,
+		.machine_id = b->machine_id,
+		.run_dir = b->run,
+		.accel = &d->accel,
+		.vcpus = (unsigned int)json_integer_value(json_object_get(spec, "vcpus")),
+		.memory = (uint64_t)json_integer_value(json_object_get(spec, "memory")),
+		.log = b->log,
+	};
+	if (!strcmp(image->boot, "direct")) {
+		b->config.kernel = b->kernel;
+		b->config.initrd = b->initrd;
+		b->config.cmdline = image->cmdline;
+	}
+	fill_nics(b, in);
+	fill_disks(b, in);
+}
+
+/* The specification it runs with, to compare with later ones */
+static json_t *applied_spec(const struct instance *in)
+{
+	return json_pack("{s:s s:O s:{s:O}}", "lab", in->lab->name, "networks",
+			 json_object_get(in->lab->spec, "networks"), "instances", in->name,
+			 (json_t *)instance_spec(in));
+}
+
+/* QEMU runs, stopped: remember it, then let go */
+static void record(struct labd *d, struct instance *in, const struct qemu_proc *proc,
+		   struct qmp *qmp, const char *run)
+{
+	pthread_mutex_lock(&d->lock);
+	in->pid = proc->pid;
+	in->start_time = proc->start_time;
+	snprintf(in->digest, sizeof(in->digest), "%s", proc->digest);
+	in->started = num_wall();
+	in->guest = guest_new(proc, qmp, run);
+	json_decref(in->applied);
+	in->applied = applied_spec(in);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static int record_console(struct labd *d, struct instance *in, const struct boot *b,
+			  struct lab_err *err)
+{
+	char id[24], serial[IO_PATH], listener[IO_PATH], log[IO_PATH];
+	struct stat st;
+
+	(void)d;
+	snprintf(id, sizeof(id), "%lld", (long long)in->id);
+	io_path(serial, "%s/serial", b->run);
+	io_path(listener, "%s/console", b->run);
+	io_path(log, "%s/console.log", b->dir);
+	in->console_from = stat(log, &st) < 0 ? 0 : st.st_size;
+	return lab_wrap(err,
+			keeper_console_add(in->lab->keeper, id, serial, listener, log, CONSOLE_MAX,
+					   err),
+			"console");
+}
+
+static int start_qemu(struct labd *d, struct instance *in, const struct boot *b,
+		      struct lab_err *err)
+{
+	struct qemu_proc proc;
+	struct qmp *qmp;
+	int r = qemu_start(in->lab->keeper, &b->config, num_now_us() + START_US, &proc, &qmp, err);
+
+	if (r < 0)
+		return r;
+	record(d, in, &proc, qmp, b->run);
+	r = instance_save(d, in, err);
+	if (!r)
+		r = record_console(d, in, b, err);
+	if (!r)
+		r = network_add_forwards(d, in, err);
+	if (!r)
+		r = qemu_cont(qmp, num_now_us() + CALL_US, err);
+	return r;
+}
+
+static const struct image *ready_image(struct labd *d, const struct instance *in,
+				       struct lab_err *err)
+{
+	const char *name = json_string_value(json_object_get(instance_spec(in), "image"));
+	const struct image *im;
+
+	SCOPED_LOCK(&d->lock);
+	/* disks stand on the image they were made from, whatever its name means now */
+	im = in->image ? model_image_id(d, in->image) : model_image(d, name ? name : "");
+	if (!name || !*name)
+		lab_fail(err, -ENODATA, "it has no image: set one first (image: NAME)");
+	else if (!im || strcmp(im->state, "ready"))
+		lab_fail(err, -ENOENT, "image %s is not there: labctl image ls, labctl image build",
+			 name);
+	else
+		return im;
+	return NULL;
+}
+
+int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+	       struct lab_err *err)
+{
+	autofree struct boot *b = calloc(1, sizeof(*b));
+	const struct image *image = ready_image(d, in, err);
+	char key[256];
+	int r;
+
+	if (!b)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	if (!image)
+		return err ? err->code : -ENOENT;
+	pthread_mutex_lock(&d->lock);
+	snprintf(in->want, sizeof(in->want), "running");
+	in->ready[0] = in->ready_text[0] = '\0';
+	pthread_mutex_unlock(&d->lock);
+	instance_set_state(d, in, "starting", "");
+	job_item_step(job, item, "disks", duration_get(d, boot_key(d, in, key, sizeof(key))));
+	r = disks_make(d, in, image, err);
+	if (!r)
+		r = make_run_dir(d, in, err);
+	if (!r) {
+		fill(d, in, image, b);
+		job_item_step(job, item, "start", 0);
+		r = start_qemu(d, in, b, err);
+	}
+	if (r < 0) {
+		struct lab_err first = err ? *err : (struct lab_err)LAB_ERR_INIT;
+
+		if (in->guest)
+			(void)qemu_kill(&in->guest->proc, num_now_us() + CALL_US, NULL);
+		boot_clean(d, in, "failed", first.text);
+		return r;
+	}
+	watch_guest(d, in);
+	instance_set_state(d, in, "running", NULL);
+	return 0;
+}
+
+struct waiting {
+	struct labd *d;
+	struct job *job;
+	struct instance *in;
+	struct job_item *item;
+};
+
+static bool is_alive(void *arg)
+{
+	const struct waiting *w = arg;
+
+	return !ended(w->in->guest);
+}
+
+static bool is_cancelled(void *arg)
+{
+	const struct waiting *w = arg;
+
+	return job_cancelled(w->job);
+}
+
+static void tell_step(void *arg, const char *words)
+{
+	struct waiting *w = arg;
+	char step[96];
+
+	snprintf(step, sizeof(step), "wait for %s", words);
+	job_item_step(w->job, w->item, step, 0);
+	instance_set_ready(w->d, w->in, "no", words);
+}
+
+/* QEMU ended while we waited: say how */
+static int ended_early(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	int status = 0;
+
+	if (keeper_exit_status(in->lab->keeper, in->pid, &status, NULL) > 0 && status)
+		lab_fail(err, -ECHILD, "QEMU ended while booting (%s %d); see labctl logs %s/%s",
+			 WIFSIGNALED(status) ? "signal" : "status",
+			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+			 in->lab->name, in->name);
+	else
+		lab_fail(err, -ECHILD, "the guest shut down while booting; see labctl logs %s/%s",
+			 in->lab->name, in->name);
+	boot_clean(d, in, "failed", err->text);
+	return -ECHILD;
+}
+
+int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		    struct lab_err *err)
+{
+	const json_t *spec = instance_spec(in), *probes = json_object_get(spec, "ready");
+	json_t *nets = json_object_get(spec, "networks");
+	void *it = json_object_iter(nets);
+	const char *addr =
+		it ? json_string_value(json_object_get(json_object_iter_value(it), "addr")) : "";
+	struct waiting w = { d, job, in, item };
+	char dir[IO_PATH], log[IO_PATH], key[256];
+	struct ready ready = {
+		.keeper = in->lab->keeper,
+		.agent = in->guest->agent,
+		.addr = addr ? addr : "",
+		.console_log = io_path(log, "%s/console.log", instance_dir(d, in, dir)),
+		.console_from = in->console_from,
+		.alive = is_alive,
+		.cancelled = is_cancelled,
+		.step = tell_step,
+		.arg = &w,
+	};
+	int r = json_array_size(probes) ? ready_wait(&ready, probes, err) : 0;
+
+	if (r == -ECHILD)
+		return ended_early(d, in, err);
+	if (r < 0) {
+		instance_set_ready(d, in, "no", in->ready_text);
+		instance_set_state(d, in, "running", r == -ECANCELED ? NULL : err->text);
+		return r;
+	}
+	instance_set_ready(d, in, json_array_size(probes) ? "yes" : "", "");
+	duration_put(d, boot_key(d, in, key, sizeof(key)), num_wall() - in->started);
+	return 0;
+}
+
+void boot_clean(struct labd *d, struct instance *in, const char *state, const char *error)
+{
+	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	struct guest *g;
+	char id[24], dir[IO_PATH];
+
+	snprintf(id, sizeof(id), "%lld", (long long)in->id);
+	network_del_forwards(d, in, was);
+	if (in->lab->keeper)
+		(void)keeper_console_del(in->lab->keeper, id, NULL);
+	(void)network_del_nics(d, in, NULL);
+	(void)io_remove_tree(AT_FDCWD, instance_run_dir(d, in, dir));
+	pthread_mutex_lock(&d->lock);
+	in->pid = 0;
+	in->start_time = 0;
+	in->ready[0] = in->ready_text[0] = '\0';
+	g = steal_ptr(in->guest);
+	pthread_mutex_unlock(&d->lock);
+	guest_unref(d, g);
+	instance_set_state(d, in, state, error);
+}
+
+/* Ask the guest to shut down and wait; 0 when it is gone */
+static int ask(struct labd *d, struct job *job, struct instance *in)
+{
+	uint64_t deadline = num_now_us() + BOOT_STOP_SECONDS * 1000000ULL;
+	struct pollfd p = { .fd = in->guest->proc.pidfd, .events = POLLIN };
+	int r;
+
+	(void)d;
+	/* a paused guest cannot act on its power button */
+	(void)qemu_cont(in->guest->qmp, num_now_us() + CALL_US, NULL);
+	r = qemu_powerdown(in->guest->qmp, num_now_us() + CALL_US, NULL);
+	while (!r && !job_cancelled(job) && num_now_us() < deadline)
+		if (poll(&p, 1, 200) > 0)
+			return 0;
+	return -ETIMEDOUT;
+}
+
+int boot_stop(struct labd *d, struct job *job, struct instance *in, bool graceful,
+	      struct lab_err *err)
+{
+	int r = -ETIMEDOUT;
+
+	if (!instance_running(in))
+		return 0;
+	instance_set_state(d, in, "stopping", NULL);
+	if (graceful && in->guest->qmp)
+		r = ask(d, job, in);
+	if (r < 0)
+		r = qemu_kill(&in->guest->proc, num_now_us() + CALL_US, err);
+	if (r < 0) {
+		instance_set_state(d, in, "failed", err ? err->text : "");
+		return r;
+	}
+	boot_clean(d, in, "stopped", "");
+	return 0;
+}

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* disk.c - the qcow2 files of instances */
+#define _GNU_SOURCE
+#include "labd/disk.h"
+
+#include "labd/store.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/num.h"
+#include "lib/run.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A row of the table `layers` */
+struct layer {
+	char path[IO_PATH], base[IO_PATH];
+	char disk[NAME_MAX_LEN + 1];
+	int64_t instance, snapshot;
+	uint64_t size;
+};
+
+struct layers {
+	struct layer *v;
+	size_t n;
+};
+
+static void layers_done(struct layers *l)
+{
+	free(l->v);
+}
+
+#define autolayers __attribute__((cleanup(layers_done)))
+
+static int read_layer(void *arg, sqlite3_stmt *st)
+{
+	struct layers *l = arg;
+	struct layer *more = realloc(l->v, (l->n + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	l->v = more;
+	more += l->n++;
+	snprintf(more->path, sizeof(more->path), "%s", store_text(st, 0));
+	more->instance = sqlite3_column_int64(st, 1);
+	snprintf(more->disk, sizeof(more->disk), "%s", store_text(st, 2));
+	snprintf(more->base, sizeof(more->base), "%s", store_text(st, 3));
+	more->size = (uint64_t)sqlite3_column_int64(st, 4);
+	more->snapshot = sqlite3_column_int64(st, 5);
+	return 0;
+}
+
+static int layers_of(struct labd *d, int64_t instance, int64_t snapshot, struct layers *ret,
+		     struct lab_err *err)
+{
+	return store_each(d->store, err, read_layer, ret,
+			  "SELECT path, instance, disk, base, size, snapshot FROM layers"
+			  " WHERE instance = ? AND snapshot = ? ORDER BY disk <> 'root', rowid",
+			  "ii", instance, snapshot);
+}
+
+static int put_layer(struct labd *d, const struct layer *l, struct lab_err *err)
+{
+	int64_t r = store_run(
+		d->store, err,
+		"INSERT OR REPLACE INTO layers(path, instance, disk, base, size, snapshot)"
+		" VALUES(?, ?, ?, ?, ?, ?)",
+		"sissii", l->path, l->instance, l->disk, l->base, (int64_t)l->size, l->snapshot);
+
+	return r < 0 ? (int)r : 0;
+}
+
+/* Fill in->disks again from the store */
+static int reload(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	autolayers struct layers l = { 0 };
+	json_t *disks = json_array();
+	int r = layers_of(d, in->id, 0, &l, err);
+
+	for (size_t i = 0; i < l.n; i++)
+		json_array_append_new(disks, json_pack("{s:s s:I s:s s:s}", "name", l.v[i].disk,
+						       "size", (json_int_t)l.v[i].size, "base",
+						       l.v[i].base, "path", l.v[i].path));
+	SCOPED_LOCK(&d->lock);
+	json_decref(in->disks);
+	in->disks = disks;
+	instance_emit(d, in);
+	return r;
+}
+
+/* Make a qcow2 at @path: on @base, or empty with @size */
+static int create(struct labd *d, const struct instance *in, const char *path, const char *base,
+		  uint64_t size, struct lab_err *err)
+{
+	const char *argv[16];
+	char bytes[24];
+	struct run run = { .argv = argv, .deadline = num_now_us() + 60 * 1000000ULL };
+	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	size_t n = 0;
+	int r;
+
+	(void)d;
+	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)size);
+	argv[n++] = "qemu-img";
+	argv[n++] = "create";
+	argv[n++] = "-q";
+	argv[n++] = "-f";
+	argv[n++] = "qcow2";
+	if (*base) {
+		argv[n++] = "-F";
+		argv[n++] = "qcow2";
+		argv[n++] = "-b";
+		argv[n++] = base;
+	}
+	argv[n++] = path;
+	if (size)
+		argv[n++] = bytes;
+	argv[n] = NULL;
+	r = run_program(&run, NULL, err);
+	if (!r && (chmod(path, 0600) < 0 || (!geteuid() && chown(path, uid, (gid_t)-1) < 0)))
+		r = lab_fail_errno(err, -errno, "%s", path);
+	if (r < 0)
+		unlink(path);
+	return r;
+}
+
+static int make_dir(struct labd *d, const struct instance *in, struct lab_err *err)
+{
+	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	char dir[IO_PATH];
+	int r = io_mkdirs(instance_dir(d, in, dir), 0711);
+
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", dir);
+	if (!geteuid() && chown(dir, uid, (gid_t)-1) < 0)
+		return lab_fail_errno(err, -errno, "%s", dir);
+	return 0;
+}
+
+/* Make the file that the guest will write, whole or not at all */
+static int make_head(struct labd *d, struct instance *in, struct layer *l, struct lab_err *err)
+{
+	char tmp[IO_PATH + 8], dir[IO_PATH];
+	int r;
+
+	l->instance = in->id;
+	l->snapshot = 0;
+	io_path(l->path, "%s/%s.qcow2", instance_dir(d, in, dir), l->disk);
+	snprintf(tmp, sizeof(tmp), "%s.new", l->path);
+	r = create(d, in, tmp, l->base, l->size, err);
+	if (r < 0)
+		return r;
+	if (rename(tmp, l->path) < 0) {
+		r = lab_fail_errno(err, -errno, "%s", l->path);
+		unlink(tmp);
+		return r;
+	}
+	return put_layer(d, l, err);
+}
+
+static bool has_disk(const struct instance *in, const char *name)
+{
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(in->disks, i,
+			   disk) if (!strcmp(json_string_value(json_object_get(disk, "name")),
+					     name)) return true;
+	return false;
+}
+
+static int make_root(struct labd *d, struct instance *in, const struct image *image,
+		     struct lab_err *err)
+{
+	uint64_t size = (uint64_t)json_integer_value(json_object_get(instance_spec(in), "root"));
+	struct layer l = { .disk = "root" };
+	char dir[IO_PATH];
+
+	if (size && size < image->size)
+		return lab_fail(err, -EINVAL,
+				"its root disk is to have %llu bytes, but image %s needs %llu",
+				(unsigned long long)size, image->name,
+				(unsigned long long)image->size);
+	l.size = size ? size : image->size;
+	io_path(l.base, "%s/disk.qcow2", image_dir(d, image, dir));
+	in->image = image->id;
+	return make_head(d, in, &l, err);
+}
+
+int disks_make(struct labd *d, struct instance *in, const struct image *image, struct lab_err *err)
+{
+	const json_t *disks = json_object_get(instance_spec(in), "disks"), *disk;
+	const char *name;
+	bool made = false;
+	int r = make_dir(d, in, err);
+
+	if (!r && !has_disk(in, "root")) {
+		r = make_root(d, in, image, err);
+		made = true;
+	}
+	json_object_foreach((json_t *)disks, name, disk)
+	{
+		struct layer l = { 0 };
+
+		if (r < 0 || has_disk(in, name))
+			continue;
+		snprintf(l.disk, sizeof(l.disk), "%s", name);
+		l.size = (uint64_t)json_integer_value(json_object_get(disk, "size"));
+		r = make_head(d, in, &l, err);
+		made = true;
+	}
+	if (r < 0)
+		return lab_wrap(err, r, "making its disks");
+	return made ? reload(d, in, err) : 0;
+}
+
+/* Forget the heads: their files go, and what only they stood on */
+static int drop_heads(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	autolayers struct layers l = { 0 };
+	int r = layers_of(d, in->id, 0, &l, err);
+	int64_t gone;
+
+	if (r < 0)
+		return r;
+	gone = store_run(d->store, err, "DELETE FROM layers WHERE instance = ? AND snapshot = 0",
+			 "i", in->id);
+	if (gone < 0)
+		return (int)gone;
+	for (size_t i = 0; i < l.n; i++)
+		unlink(l.v[i].path);
+	in->image = 0;
+	return reload(d, in, err);
+}
+
+int disks_reset(struct labd *d, struct instance *in, const struct image *image, struct lab_err *err)
+{
+	int r = drop_heads(d, in, err);
+
+	if (!r)
+		r = disks_make(d, in, image, err);
+	if (!r)
+		r = instance_save(d, in, err);
+	disks_collect(d, in->lab);
+	return r;
+}
+
+static int freeze_one(struct labd *d, struct instance *in, const struct layer *head,
+		      int64_t snapshot, struct lab_err *err)
+{
+	struct layer frozen = *head, fresh = *head;
+	char dir[IO_PATH];
+	int r;
+
+	lab_dir(d, in->lab, dir);
+	io_path(frozen.path, "%s/snapshots/%lld/%lld/%s.qcow2", dir, (long long)snapshot,
+		(long long)in->id, head->disk);
+	frozen.snapshot = snapshot;
+	snprintf(fresh.base, sizeof(fresh.base), "%s", frozen.path);
+	r = store_begin(d->store, err);
+	if (r < 0)
+		return r;
+	r = put_layer(d, &frozen, err);
+	if (!r)
+		r = put_layer(d, &fresh, err);
+	r = store_end(d->store, r, err);
+	if (r < 0)
+		return r;
+	if (rename(head->path, frozen.path) < 0)
+		return lab_fail_errno(err, -errno, "%s", frozen.path);
+	(void)chmod(frozen.path, 0444);
+	return make_head(d, in, &fresh, err);
+}
+
+int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
+{
+	autolayers struct layers l = { 0 };
+	char dir[IO_PATH], path[IO_PATH + 64];
+	int r = layers_of(d, in->id, 0, &l, err);
+
+	snprintf(path, sizeof(path), "%s/snapshots/%lld/%lld", lab_dir(d, in->lab, dir),
+		 (long long)snapshot, (long long)in->id);
+	if (!r)
+		r = io_mkdirs(path, 0711);
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	for (size_t i = 0; !r && i < l.n; i++)
+		r = freeze_one(d, in, &l.v[i], snapshot, err);
+	if (r < 0) {
+		disks_repair(d, in);
+		return r;
+	}
+	return reload(d, in, err);
+}
+
+/* Undo a freeze of one disk: the frozen file becomes the guest's again */
+static void unfreeze_one(struct labd *d, const struct layer *frozen, const struct instance *in)
+{
+	struct layer head = *frozen;
+	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	char dir[IO_PATH];
+
+	io_path(head.path, "%s/%s.qcow2", instance_dir(d, in, dir), head.disk);
+	head.snapshot = 0;
+	if (rename(frozen->path, head.path) < 0 && errno != ENOENT)
+		log_error("%s: cannot bring it back: %s", frozen->path, strerror(errno));
+	(void)chmod(head.path, 0600);
+	if (!geteuid() && chown(head.path, uid, (gid_t)-1) < 0)
+		log_error("%s: chown: %s", head.path, strerror(errno));
+	(void)put_layer(d, &head, NULL);
+	(void)store_run(d->store, NULL, "DELETE FROM layers WHERE path = ?", "s", frozen->path);
+}
+
+void disks_repair(struct labd *d, struct instance *in)
+{
+	autolayers struct layers l = { 0 };
+
+	(void)store_each(d->store, NULL, read_layer, &l,
+			 "SELECT path, instance, disk, base, size, snapshot FROM layers"
+			 " WHERE instance = ? AND snapshot IN"
+			 " (SELECT id FROM snapshots WHERE state <> 'ready')",
+			 "i", in->id);
+	for (size_t i = 0; i < l.n; i++)
+		unfreeze_one(d, &l.v[i], in);
+	(void)reload(d, in, NULL);
+}
+
+int disks_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
+{
+	autolayers struct layers l = { 0 }, heads = { 0 };
+	int r = layers_of(d, in->id, snapshot, &l, err);
+
+	if (!r)
+		r = layers_of(d, in->id, 0, &heads, err);
+	for (size_t i = 0; !r && i < l.n; i++) {
+		struct layer head = l.v[i];
+
+		snprintf(head.base, sizeof(head.base), "%s", l.v[i].path);
+		r = make_head(d, in, &head, err);
+	}
+	/* a disk that the snapshot does not have was added later: it goes */
+	for (size_t i = 0; !r && i < heads.n; i++) {
+		bool known = false;
+
+		for (size_t j = 0; j < l.n; j++)
+			known |= !strcmp(heads.v[i].disk, l.v[j].disk);
+		if (known)
+			continue;
+		unlink(heads.v[i].path);
+		(void)store_run(d->store, NULL, "DELETE FROM layers WHERE path = ?", "s",
+				heads.v[i].path);
+	}
+	if (!r)
+		r = reload(d, in, err);
+	disks_collect(d, in->lab);
+	return r;
+}
+
+static int collect_once(struct labd *d, struct lab *lab)
+{
+	autolayers struct layers l = { 0 };
+	int removed = 0;
+
+	(void)store_each(d->store, NULL, read_layer, &l,
+			 "SELECT path, instance, disk, base, size, snapshot FROM layers"
+			 " WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id FROM snapshots)"
+			 " AND path NOT IN (SELECT base FROM layers)"
+			 " AND instance IN (SELECT id FROM instances WHERE lab = ?)",
+			 "i", lab->id);
+	for (size_t i = 0; i < l.n; i++, removed++) {
+		char *slash;
+
+		(void)store_run(d->store, NULL, "DELETE FROM layers WHERE path = ?", "s",
+				l.v[i].path);
+		unlink(l.v[i].path);
+		/* its directories, when they are empty now */
+		for (int up = 0; up < 2 && (slash = strrchr(l.v[i].path, '/')); up++) {
+			*slash = '\0';
+			rmdir(l.v[i].path);
+		}
+	}
+	return removed;
+}
+
+void disks_collect(struct labd *d, struct lab *lab)
+{
+	while (collect_once(d, lab))
+		;
+}
+
+static int add_size(void *arg, sqlite3_stmt *st)
+{
+	struct stat sb;
+
+	if (!stat(store_text(st, 0), &sb))
+		*(uint64_t *)arg += (uint64_t)sb.st_blocks * 512;
+	return 0;
+}
+
+uint64_t disks_snapshot_size(struct labd *d, int64_t snapshot)
+{
+	uint64_t size = 0;
+
+	(void)store_each(d->store, NULL, add_size, &size,
+			 "SELECT path FROM layers WHERE snapshot = ?", "i", snapshot);
+	return size;
+}

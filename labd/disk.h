@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * disk.h - the qcow2 files of instances
+ *
+ * DOC: Theory of Operation
+ *
+ * Every disk is a chain: the file the guest writes (INSTANCE_DIR/NAME.qcow2),
+ * perhaps files frozen by snapshots (LAB_DIR/snapshots/ID/INSTANCE/NAME.qcow2),
+ * and for the root disk the image at the bottom. The store's table `layers`
+ * has a row for each file, with what it stands on. A frozen file is removed
+ * when nothing stands on it and its snapshot is gone.
+ *
+ * All functions block, and are called by the job that claimed the instance.
+ */
+#ifndef LABD_DISK_H
+#define LABD_DISK_H
+
+#include "labd/model.h"
+
+/**
+ * disks_make() - Make the disks that the specification asks for and that are
+ * not there yet: root on top of @image, the others empty
+ */
+int disks_make(struct labd *d, struct instance *in, const struct image *image, struct lab_err *err);
+
+/**
+ * disks_reset() - Replace all disks by fresh ones (of stopped instances)
+ */
+int disks_reset(struct labd *d, struct instance *in, const struct image *image,
+		struct lab_err *err);
+
+/**
+ * disks_freeze() - Freeze the disks as they are for a snapshot
+ * The guest's files become the snapshot's, new ones stand on them.
+ */
+int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+
+/**
+ * disks_thaw() - Bring the disks back to a snapshot; what was since is dropped
+ */
+int disks_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+
+/**
+ * disks_collect() - Remove frozen files of a lab that nobody needs any more
+ */
+void disks_collect(struct labd *d, struct lab *lab);
+
+/**
+ * disks_repair() - After the death of labd: finish or undo half-made files
+ * of an instance
+ */
+void disks_repair(struct labd *d, struct instance *in);
+
+/** disks_snapshot_size() - Bytes on disk of a snapshot's own files */
+uint64_t disks_snapshot_size(struct labd *d, int64_t snapshot);
+
+#endif

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* image.c - images in the model, the store and on disk */
+#define _GNU_SOURCE
+#include "images/image.h"
+
+#include "labd/events.h"
+#include "labd/model.h"
+#include "labd/store.h"
+#include "lib/io.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const char *image_dir(struct labd *d, const struct image *im, char *buf)
+{
+	return io_path(buf, "%s/images/%lld", d->paths.state, (long long)im->id);
+}
+
+int image_add(struct labd *d, const char *name, const char *state, const char *recipe, int64_t job,
+	      struct image **ret, struct lab_err *err)
+{
+	struct image *im = calloc(1, sizeof(*im));
+	int64_t id;
+
+	if (!im)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	im->created = num_wall();
+	id = store_run(d->store, err,
+		       "INSERT INTO images(name, state, recipe, created) VALUES(?, ?, ?, ?)",
+		       "sssd", name, state, recipe, im->created);
+	if (id < 0) {
+		free(im);
+		return (int)id;
+	}
+	im->id = id;
+	im->job = job;
+	snprintf(im->name, sizeof(im->name), "%s", name);
+	snprintf(im->state, sizeof(im->state), "%s", state);
+	snprintf(im->recipe, sizeof(im->recipe), "%s", recipe);
+	SCOPED_LOCK(&d->lock);
+	TAILQ_INSERT_TAIL(&d->images, im, link);
+	events_emit(d, "image", "add", "", im->name, NULL, image_json(d, im));
+	*ret = im;
+	return 0;
+}
+
+int image_save(struct labd *d, struct image *im, struct lab_err *err)
+{
+	int64_t r = store_run(d->store, err,
+			      "UPDATE images SET name = ?, state = ?, recipe = ?, base = ?,"
+			      " protect = ?, error = ? WHERE id = ?",
+			      "ssssisi", im->name, im->state, im->recipe, im->base,
+			      (int64_t)im->protect, im->error, im->id);
+
+	return r < 0 ? (int)r : 0;
+}
+
+void image_set_state(struct labd *d, struct image *im, const char *state, const char *error)
+{
+	pthread_mutex_lock(&d->lock);
+	snprintf(im->state, sizeof(im->state), "%s", state);
+	snprintf(im->error, sizeof(im->error), "%s", error);
+	events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	(void)image_save(d, im, NULL);
+}
+
+int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)
+{
+	const char *boot = "firmware", *cmdline = "", *base = "", *sha = "";
+	autojson json_t *m = NULL;
+	char dir[IO_PATH], path[IO_PATH];
+	json_int_t size = 0;
+	struct stat st;
+	int r = image_manifest(image_dir(d, im, dir), &m, err);
+
+	if (r < 0)
+		return r;
+	if (json_unpack(m, "{s?s s?s s?s s:I s:{s:s}}", "boot", &boot, "cmdline", &cmdline, "from",
+			&base, "size", &size, "disk", "sha256", &sha) < 0)
+		return lab_fail(err, -EUCLEAN, "%s/manifest.json lacks a value", dir);
+	if (stat(io_path(path, "%s/disk.qcow2", dir), &st) < 0)
+		return lab_fail_errno(err, -errno, "%s", path);
+	SCOPED_LOCK(&d->lock);
+	snprintf(im->boot, sizeof(im->boot), "%s", boot);
+	snprintf(im->cmdline, sizeof(im->cmdline), "%s", cmdline);
+	snprintf(im->base, sizeof(im->base), "%s", base);
+	snprintf(im->sha256, sizeof(im->sha256), "%s", sha);
+	im->size = (uint64_t)size;
+	im->used = (uint64_t)st.st_blocks * 512;
+	return 0;
+}
+
+void image_drop(struct labd *d, struct image *im)
+{
+	char dir[IO_PATH];
+
+	image_dir(d, im, dir);
+	(void)store_run(d->store, NULL, "DELETE FROM images WHERE id = ?", "i", im->id);
+	pthread_mutex_lock(&d->lock);
+	TAILQ_REMOVE(&d->images, im, link);
+	events_emit(d, "image", "remove", "", im->name, NULL,
+		    json_pack("{s:I s:s}", "id", (json_int_t)im->id, "name", im->name));
+	pthread_mutex_unlock(&d->lock);
+	(void)io_remove_tree(AT_FDCWD, dir);
+	free(im);
+}

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* imagejob.c - building, importing, exporting and locking images */
+#define _GNU_SOURCE
+#include "labd/imagejob.h"
+
+#include "images/image.h"
+#include "labd/events.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* How a job shows what images/ does */
+struct shown {
+	struct job *job;
+	struct job_item *item;
+};
+
+static void report(void *arg, const char *step, uint64_t done, uint64_t total, const char *unit)
+{
+	struct shown *s = arg;
+
+	job_item_step(s->job, s->item, step, 0);
+	if (total)
+		job_item_progress(s->job, s->item, done, total, unit);
+}
+
+static bool cancelled(void *arg)
+{
+	const struct shown *s = arg;
+
+	return job_cancelled(s->job);
+}
+
+/*
+ * A store of finished images shared by several state directories (tests, CI):
+ * LABD_IMAGE_CACHE/RECIPE-DIGEST/. Files are linked, as they never change.
+ */
+static int link_image(const char *from, const char *to)
+{
+	static const char *const files[] = { "disk.qcow2", "vmlinuz",	 "initrd.img",
+					     "build.log",  "build.json", "manifest.json" };
+	char tmp[IO_PATH], a[IO_PATH], b[IO_PATH];
+	int r = io_mkdirs(io_path(tmp, "%s.%d.tmp", to, gettid()), 0755);
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(files); i++) {
+		io_path(a, "%s/%s", from, files[i]);
+		io_path(b, "%s/%s", tmp, files[i]);
+		if (link(a, b) < 0 && errno != ENOENT)
+			r = -errno;
+	}
+	if (!r && rename(tmp, to) < 0)
+		r = -errno;
+	if (r < 0)
+		(void)io_remove_tree(AT_FDCWD, tmp);
+	return r;
+}
+
+static bool from_cache(const struct recipe *recipe, const char *dir)
+{
+	const char *cache = getenv("LABD_IMAGE_CACHE");
+	char path[IO_PATH];
+
+	return cache && !link_image(io_path(path, "%s/%s", cache, recipe->digest), dir);
+}
+
+static void to_cache(const struct recipe *recipe, const char *dir)
+{
+	const char *cache = getenv("LABD_IMAGE_CACHE");
+	char path[IO_PATH];
+
+	if (cache && !io_mkdirs(cache, 0755))
+		(void)link_image(dir, io_path(path, "%s/%s", cache, recipe->digest));
+}
+
+/* Take the name from the image that had it; it stays while instances use it */
+static void take_name(struct labd *d, struct image *im, const char *name)
+{
+	struct image *old;
+
+	pthread_mutex_lock(&d->lock);
+	old = model_image(d, name);
+	if (old && old != im) {
+		old->name[0] = '\0';
+		events_emit(d, "image", "remove", "", name, NULL, NULL);
+	} else {
+		old = NULL;
+	}
+	pthread_mutex_unlock(&d->lock);
+	if (old)
+		(void)image_save(d, old, NULL);
+	pthread_mutex_lock(&d->lock);
+	snprintf(im->name, sizeof(im->name), "%s", name);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static int finish(struct labd *d, struct image *im, const char *name, int r, struct lab_err *err)
+{
+	if (!r)
+		r = image_load_manifest(d, im, err);
+	if (r < 0) {
+		image_drop(d, im);
+		return r;
+	}
+	if (strcmp(im->name, name))
+		take_name(d, im, name);
+	image_set_state(d, im, "ready", "");
+	imagejob_collect(d);
+	return 0;
+}
+
+static int build(struct labd *d, struct job *job, const struct recipe *recipe,
+		 struct job_item *item, struct lab_err *err)
+{
+	struct shown shown = { job, item };
+	struct image_progress progress = { report, cancelled, &shown };
+	bool fresh;
+	struct image *im;
+	char dir[IO_PATH], key[128];
+	double began = num_wall();
+	int r;
+
+	snprintf(key, sizeof(key), "build/%s", recipe->name);
+	job_item_step(job, item, "build", duration_get(d, key));
+	pthread_mutex_lock(&d->lock);
+	fresh = !model_image(d, recipe->name);
+	pthread_mutex_unlock(&d->lock);
+	r = image_add(d, fresh ? recipe->name : "", "building", recipe->digest, job->id, &im, err);
+	if (r < 0)
+		return r;
+	image_dir(d, im, dir);
+	r = io_mkdirs(d->paths.state, 0711);
+	if (!r && !from_cache(recipe, dir)) {
+		r = recipe_build(&d->paths, recipe, dir, &progress, err);
+		if (!r) {
+			to_cache(recipe, dir);
+			duration_put(d, key, num_wall() - began);
+		}
+	}
+	return lab_wrap(err, finish(d, im, recipe->name, r, err), "image %s", recipe->name);
+}
+
+/* Wait until nobody makes the image any more; the lock is held */
+static int wait_for_maker(struct labd *d, struct job *job, const char *digest, struct lab_err *err)
+{
+	for (;;) {
+		struct timespec until;
+		bool busy = false;
+		struct image *im;
+
+		TAILQ_FOREACH(im, &d->images, link)
+		busy |= !strcmp(im->state, "building") && !strcmp(im->recipe, digest);
+		if (!busy)
+			return 0;
+		if (job_cancelled(job))
+			return lab_fail(err, -ECANCELED, "stopped on request");
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+		pthread_cond_timedwait(&d->changed, &d->lock, &until);
+	}
+}
+
+static void free_recipe(struct recipe **recipe)
+{
+	recipe_free(*recipe);
+}
+
+#define autorecipe __attribute__((cleanup(free_recipe)))
+
+/* Whether the image of that name is made from that recipe; the lock is held */
+static bool up_to_date(struct labd *d, const char *name, const char *digest)
+{
+	struct image *im = model_image(d, name);
+
+	return im && !strcmp(im->state, "ready") && (!digest || !strcmp(im->recipe, digest));
+}
+
+/* Images that were imported keep their name; recipes do not replace them */
+static bool imported(struct labd *d, const char *name)
+{
+	SCOPED_LOCK(&d->lock);
+	struct image *im = model_image(d, name);
+
+	return im && !im->recipe[0] && !strcmp(im->state, "ready");
+}
+
+int imagejob_ensure(struct labd *d, struct job *job, const char *name, struct job_item *item,
+		    struct lab_err *err)
+{
+	autorecipe struct recipe *recipe = NULL;
+	bool there;
+	int r;
+
+	if (imported(d, name))
+		return 0;
+	r = recipe_load(&d->paths, NULL, NULL, name, &recipe, NULL, err);
+	if (r < 0) {
+		SCOPED_LOCK(&d->lock);
+		/* built from a recipe of one's own: it is as new as it gets */
+		return r == -ENOENT && up_to_date(d, name, NULL) ? 0 : r;
+	}
+	pthread_mutex_lock(&d->lock);
+	there = up_to_date(d, name, recipe->digest);
+	r = there ? 0 : wait_for_maker(d, job, recipe->digest, err);
+	there = up_to_date(d, name, recipe->digest);
+	pthread_mutex_unlock(&d->lock);
+	if (r < 0 || there)
+		return r;
+	return build(d, job, recipe, item, err);
+}
+
+const char *imagejob_state(struct labd *d, const char *name, uint64_t *ret_size)
+{
+	autorecipe struct recipe *recipe = NULL;
+	struct image *im;
+
+	*ret_size = 0;
+	if (imported(d, name))
+		return "ready";
+	(void)recipe_load(&d->paths, NULL, NULL, name, &recipe, NULL, NULL);
+	SCOPED_LOCK(&d->lock);
+	im = model_image(d, name);
+	if (im)
+		*ret_size = im->size;
+	if (up_to_date(d, name, recipe ? recipe->digest : NULL))
+		return "ready";
+	if (recipe)
+		*ret_size = recipe->size;
+	return recipe ? "build" : "missing";
+}
+
+struct build_arg {
+	struct recipe *recipe;
+	bool lock;
+};
+
+static void free_build(void *arg)
+{
+	struct build_arg *b = arg;
+
+	recipe_free(b->recipe);
+	free(b);
+}
+
+static int lock_one(struct labd *d, struct job *job, const struct recipe *recipe,
+		    struct job_item *item, struct lab_err *err)
+{
+	struct shown shown = { job, item };
+	struct image_progress progress = { report, cancelled, &shown };
+	autorecipe struct recipe *locked = NULL;
+	struct image *im;
+	char dir[IO_PATH] = "";
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	im = model_image(d, recipe->name);
+	if (im && !strcmp(im->state, "ready"))
+		image_dir(d, im, dir);
+	pthread_mutex_unlock(&d->lock);
+	if (!*dir)
+		return lab_fail(err, -ENOENT, "image %s is not there: build it first",
+				recipe->name);
+	r = recipe_lock(&d->paths, recipe, dir, &progress, err);
+	if (r < 0)
+		return lab_wrap(err, r, "locking %s", recipe->name);
+	/* the lock is part of the digest; this image is what the lock describes */
+	r = recipe_load(&d->paths, NULL, NULL, recipe->name, &locked, NULL, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&d->lock);
+	snprintf(im->recipe, sizeof(im->recipe), "%s", locked->digest);
+	pthread_mutex_unlock(&d->lock);
+	return image_save(d, im, err);
+}
+
+static int run_build(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct build_arg *b = arg;
+	const char *name = b->recipe->name;
+	struct job_item *item;
+	int r = job_items(job, &name, 1, err);
+
+	if (r < 0)
+		return r;
+	item = job_item(job, name);
+	r = build(d, job, b->recipe, item, err);
+	if (!r && b->lock)
+		r = lock_one(d, job, b->recipe, item, err);
+	job_item_end(job, item, r);
+	return r;
+}
+
+int imagejob_build(struct labd *d, const json_t *body, int64_t *ret_job, json_t **ret_problems,
+		   struct lab_err *err)
+{
+	const char *name = json_string_value(json_object_get(body, "build"));
+	const char *text = json_string_value(json_object_get(body, "recipe"));
+	const char *file = json_string_value(json_object_get(body, "file"));
+	bool force = json_is_true(json_object_get(body, "force"));
+	struct build_arg *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	b->lock = json_is_true(json_object_get(body, "lock"));
+	r = recipe_load(&d->paths, text, file ? file : "recipe", name, &b->recipe, ret_problems,
+			err);
+	if (r < 0) {
+		free(b);
+		return r;
+	}
+	SCOPED_LOCK(&d->lock);
+	*ret_job = 0;
+	if (!force && up_to_date(d, b->recipe->name, b->recipe->digest))
+		free_build(b);
+	else
+		*ret_job = job_start(
+			job_new(d, "image-build", "", b->recipe->name, run_build, b, free_build));
+	return 0;
+}
+
+struct file_arg {
+	int fd;
+	char name[NAME_MAX_LEN + 1], format[8], path[IO_PATH];
+	bool consume;
+};
+
+static void free_file(void *arg)
+{
+	struct file_arg *f = arg;
+
+	if (f->fd >= 0)
+		close(f->fd);
+	free(f);
+}
+
+static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct file_arg *f = arg;
+	const char *name = f->name;
+	struct job_item *item;
+	struct shown shown = { job, NULL };
+	struct image_progress progress = { report, cancelled, &shown };
+	struct image *im;
+	char dir[IO_PATH];
+	int r = job_items(job, &name, 1, err);
+
+	if (r < 0)
+		return r;
+	shown.item = item = job_item(job, name);
+	pthread_mutex_lock(&d->lock);
+	im = model_image(d, name);
+	pthread_mutex_unlock(&d->lock);
+	r = image_import(f->fd, f->format, image_dir(d, im, dir), &progress, err);
+	r = lab_wrap(err, finish(d, im, name, r, err), "image %s", name);
+	if (f->consume && f->path[0])
+		unlink(f->path);
+	job_item_end(job, item, r);
+	return r;
+}
+
+/* What a file is said to be: by the request, else by the ending of its name */
+static const char *said_format(const char *format, const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	if (format && *format)
+		return format;
+	if (dot && !strcmp(dot, ".qcow2"))
+		return "qcow2";
+	if (dot && (!strcmp(dot, ".raw") || !strcmp(dot, ".img")))
+		return "raw";
+	return NULL;
+}
+
+static int open_import(const json_t *body, struct file_arg *f, struct lab_err *err)
+{
+	const char *path = json_string_value(json_object_get(body, "import"));
+	const char *name = json_string_value(json_object_get(body, "name"));
+	const char *format = said_format(json_string_value(json_object_get(body, "format")),
+					 path ? path : "");
+	struct image_header header;
+	struct stat st;
+
+	f->consume = json_is_true(json_object_get(body, "consume"));
+	if (!path || path[0] != '/')
+		return lab_fail(err, -EINVAL, "import: an absolute path is needed");
+	if (!name || !name_valid(name))
+		return lab_fail(err, -EINVAL, "'%s' cannot be the name of an image: %s",
+				name ? name : "", NAME_RULE);
+	if (!format)
+		return lab_fail(err, -EINVAL,
+				"%s: is it qcow2 or raw? Its name does not end in .qcow2, .raw or "
+				".img: say --format",
+				path);
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	snprintf(f->format, sizeof(f->format), "%s", format);
+	io_path(f->path, "%s", path);
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (f->fd < 0)
+		return lab_fail_errno(err, -errno, "%s", path);
+	if (fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return lab_fail(err, -EINVAL, "%s is not a regular file", path);
+	return lab_wrap(err, image_inspect(f->fd, f->format, IMAGE_MAX_SIZE, &header, err), "%s",
+			path);
+}
+
+int imagejob_import(struct labd *d, const json_t *body, int64_t *ret_job, struct lab_err *err)
+{
+	struct file_arg *f = calloc(1, sizeof(*f));
+	struct image *im = NULL;
+	int r;
+
+	if (!f)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	f->fd = -EBADF;
+	r = open_import(body, f, err);
+	if (!r) {
+		pthread_mutex_lock(&d->lock);
+		im = model_image(d, f->name);
+		if (im)
+			r = lab_fail(
+				err, !strcmp(im->state, "importing") ? -EBUSY : -EEXIST,
+				"image %s is there already: remove it first, or give another name",
+				f->name);
+		pthread_mutex_unlock(&d->lock);
+	}
+	if (!r)
+		r = image_add(d, f->name, "importing", "", -1, &im, err);
+	if (r < 0) {
+		if (f->consume && f->path[0] && r != -EBUSY)
+			unlink(f->path);
+		free_file(f);
+		return r;
+	}
+	SCOPED_LOCK(&d->lock);
+	struct job *job = job_new(d, "image-import", "", f->name, run_import, f, free_file);
+
+	im->job = job->id;
+	*ret_job = job_start(job);
+	return 0;
+}
+
+static int run_export(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct file_arg *f = arg;
+	const char *name = f->name;
+	struct job_item *item;
+	struct shown shown = { job, NULL };
+	struct image_progress progress = { report, cancelled, &shown };
+	struct image *im;
+	char dir[IO_PATH];
+	int r = job_items(job, &name, 1, err);
+
+	if (r < 0)
+		return r;
+	shown.item = item = job_item(job, name);
+	pthread_mutex_lock(&d->lock);
+	im = model_image(d, name);
+	if (im)
+		image_dir(d, im, dir);
+	pthread_mutex_unlock(&d->lock);
+	if (!im)
+		return lab_fail(err, -ENOENT, "image %s is gone", name);
+	r = image_export(dir, f->path, f->format, &progress, err);
+	job_item_end(job, item, r);
+	return r;
+}
+
+int imagejob_export(struct labd *d, const char *name, const json_t *body, int64_t *ret_job,
+		    struct lab_err *err)
+{
+	const char *path = json_string_value(json_object_get(body, "path"));
+	const char *format = said_format(json_string_value(json_object_get(body, "format")),
+					 path ? path : "");
+	struct file_arg *f;
+	struct image *im;
+
+	if (!path || path[0] != '/')
+		return lab_fail(err, -EINVAL, "export: an absolute path is needed");
+	if (!access(path, F_OK))
+		return lab_fail(err, -EEXIST, "%s exists already", path);
+	SCOPED_LOCK(&d->lock);
+	im = model_image(d, name);
+	if (!im || strcmp(im->state, "ready"))
+		return lab_fail(err, -ENOENT, "there is no finished image %s: labctl image ls",
+				name);
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	f->fd = -EBADF;
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	snprintf(f->format, sizeof(f->format), "%s", format ? format : "qcow2");
+	io_path(f->path, "%s", path);
+	*ret_job = job_start(job_new(d, "image-export", "", name, run_export, f, free_file));
+	return 0;
+}
+
+static int run_lock(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct build_arg *b = arg;
+	const char *name = b->recipe->name;
+	struct job_item *item;
+	int r = job_items(job, &name, 1, err);
+
+	if (r < 0)
+		return r;
+	item = job_item(job, name);
+	r = imagejob_ensure(d, job, name, item, err);
+	if (!r)
+		r = lock_one(d, job, b->recipe, item, err);
+	job_item_end(job, item, r);
+	return r;
+}
+
+int imagejob_lock(struct labd *d, const char *name, int64_t *ret_job, struct lab_err *err)
+{
+	struct build_arg *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = recipe_load(&d->paths, NULL, NULL, name, &b->recipe, NULL, err);
+	if (r < 0) {
+		free(b);
+		return r;
+	}
+	SCOPED_LOCK(&d->lock);
+	*ret_job = job_start(job_new(d, "image-lock", "", name, run_lock, b, free_build));
+	return 0;
+}
+
+static struct image *unused(struct labd *d)
+{
+	SCOPED_LOCK(&d->lock);
+	struct instance *in;
+	struct image *im;
+	struct lab *lab;
+
+	TAILQ_FOREACH(im, &d->images, link)
+	{
+		bool used = im->name[0] || strcmp(im->state, "ready");
+
+		TAILQ_FOREACH(lab, &d->labs, link)
+		TAILQ_FOREACH(in, &lab->instances, link)
+		used |= in->image == im->id;
+		if (!used)
+			return im;
+	}
+	return NULL;
+}
+
+void imagejob_collect(struct labd *d)
+{
+	struct image *im;
+
+	while ((im = unused(d)))
+		image_drop(d, im);
+}

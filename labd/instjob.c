@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* instjob.c - what is done to one instance: start, stop, kill, pause, ... */
+#define _GNU_SOURCE
+#include "labd/boot.h"
+#include "labd/disk.h"
+#include "labd/events.h"
+#include "labd/imagejob.h"
+#include "labd/labjob.h"
+#include "labd/network.h"
+#include "labd/startset.h"
+#include "labd/store.h"
+#include "lib/log.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <string.h>
+#include <sys/wait.h>
+
+#define CALL_US (5 * 1000000ULL)
+
+struct action;
+
+struct one {
+	struct instance *in;
+	const struct action *action;
+};
+
+static int do_start(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	const char *image = json_string_value(json_object_get(instance_spec(in), "image"));
+	struct startset set = { .d = d, .job = job };
+	int r;
+
+	if (!image || !*image)
+		return lab_fail(err, -ENODATA, "it has no image: set one first (image: NAME)");
+	r = imagejob_ensure(d, job, image, job_item(job, in->name), err);
+	if (!r)
+		r = network_up(d, in->lab, err);
+	if (!r)
+		r = startset_add(&set, in, err);
+	if (!r)
+		r = startset_run(&set, err);
+	startset_done(&set);
+	return r;
+}
+
+static int do_stop(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	snprintf(in->want, sizeof(in->want), "stopped");
+	return boot_stop(d, job, in, true, err);
+}
+
+static int do_kill(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	snprintf(in->want, sizeof(in->want), "stopped");
+	return boot_stop(d, job, in, false, err);
+}
+
+/* The monitor; an instance whose QEMU does not answer has none */
+static struct qmp *monitor(const struct instance *in, struct lab_err *err)
+{
+	if (in->guest && in->guest->qmp)
+		return in->guest->qmp;
+	lab_fail(err, -ETIMEDOUT, "its QEMU does not answer: labctl kill %s/%s", in->lab->name,
+		 in->name);
+	return NULL;
+}
+
+static int do_pause(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	struct qmp *q = monitor(in, err);
+	int r = q ? qemu_pause(q, num_now_us() + CALL_US, err) : err->code;
+
+	(void)job;
+	if (!r)
+		instance_set_state(d, in, "paused", NULL);
+	return r;
+}
+
+static int do_resume(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	struct qmp *q = monitor(in, err);
+	int r = q ? qemu_cont(q, num_now_us() + CALL_US, err) : err->code;
+
+	(void)job;
+	if (!r)
+		instance_set_state(d, in, "running", NULL);
+	return r;
+}
+
+static int do_reboot(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	struct qmp *q = monitor(in, err);
+	int r = q ? qemu_reboot(q, num_now_us() + CALL_US, err) : err->code;
+
+	return r < 0 ? r : boot_wait_ready(d, job, in, job_item(job, in->name), err);
+}
+
+static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	struct qmp *q = monitor(in, err);
+
+	(void)d, (void)job;
+	return q ? qemu_nmi(q, num_now_us() + CALL_US, err) : err->code;
+}
+
+static int do_probe(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	return boot_wait_ready(d, job, in, job_item(job, in->name), err);
+}
+
+/* It has ended by itself: a shutdown from inside, a crash, or somebody's kill */
+static int do_ended(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	char why[128] = "";
+	int status = 0;
+
+	(void)err;
+	if (in->lab->keeper && keeper_exit_status(in->lab->keeper, in->pid, &status, NULL) > 0) {
+		if (WIFSIGNALED(status))
+			snprintf(why, sizeof(why), "QEMU was ended by signal %d (%s)",
+				 WTERMSIG(status), strsignal(WTERMSIG(status)));
+		else if (WEXITSTATUS(status))
+			snprintf(why, sizeof(why), "QEMU ended with status %d",
+				 WEXITSTATUS(status));
+	}
+	if (!*why)
+		snprintf(in->want, sizeof(in->want), "stopped");
+	job_log(job, "%s/%s: %s", in->lab->name, in->name, *why ? why : "the guest shut down");
+	boot_clean(d, in, *why ? "failed" : "stopped", why);
+	return 0;
+}
+
+/**
+ * struct action - what can be asked of an instance
+ * @running:	1 it must run, 0 it must not, -1 either
+ */
+struct action {
+	const char *name;
+	int (*run)(struct labd *d, struct job *job, struct instance *in, struct lab_err *err);
+	int running;
+};
+
+static const struct action actions[] = {
+	{ "start", do_start, -1 }, { "stop", do_stop, -1 },    { "kill", do_kill, -1 },
+	{ "pause", do_pause, 1 },  { "resume", do_resume, 1 }, { "reboot", do_reboot, 1 },
+	{ "nmi", do_nmi, 1 },	   { "probe", do_probe, 1 },   { "ended", do_ended, 1 },
+};
+
+static int run_action(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct one *o = arg;
+	struct instance *in = o->in;
+	const char *name = in->name;
+	struct job_item *item;
+	int r = job_items(job, &name, 1, err);
+
+	if (r < 0)
+		return r;
+	item = job_item(job, name);
+	job_item_step(job, item, o->action->name, 0);
+	r = o->action->run(d, job, in, err);
+	r = lab_wrap(err, r, "%s %s/%s", o->action->name, in->lab->name, in->name);
+	job_item_end(job, item, r);
+	lab_settle(d, in->lab, NULL);
+	return r;
+}
+
+/* Claim and start; the lock is held */
+static int start_action(struct labd *d, struct instance *in, const struct action *a,
+			int64_t *ret_job, struct lab_err *err)
+{
+	struct one *o = calloc(1, sizeof(*o));
+	struct job *job;
+	int r;
+
+	if (!o)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	o->in = in;
+	o->action = a;
+	job = job_new(d, a->name, in->lab->name, in->name, run_action, o, free);
+	r = model_claim(d, in->lab, in, job->id, err);
+	if (r < 0) {
+		job_abandon(job);
+		return r;
+	}
+	*ret_job = job_start(job);
+	return 0;
+}
+
+static const struct action *find_action(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+		if (!strcmp(actions[i].name, name))
+			return &actions[i];
+	return NULL;
+}
+
+/* Asking for what already is, succeeds without a job */
+static bool already(const struct instance *in, const char *action)
+{
+	bool runs = instance_running(in), paused = !strcmp(in->state, "paused");
+
+	if (!strcmp(action, "start"))
+		return startset_satisfied(in);
+	if (!strcmp(action, "stop") || !strcmp(action, "kill"))
+		return !runs && strcmp(in->state, "starting");
+	if (!strcmp(action, "pause"))
+		return runs && paused;
+	return !strcmp(action, "resume") && runs && !paused;
+}
+
+int labjob_instance(struct labd *d, const char *lab_name, const char *name, const char *action,
+		    int64_t *ret_job, struct lab_err *err)
+{
+	const struct action *a = find_action(action);
+	struct instance *in;
+	struct lab *lab;
+	int r;
+
+	if (!strcmp(action, "reset")) {
+		autojson json_t *names = json_pack("[s]", name);
+
+		return labjob_reset(d, lab_name, names, ret_job, err);
+	}
+	SCOPED_LOCK(&d->lock);
+	r = labjob_find(d, lab_name, name, &lab, &in, err);
+	if (r < 0)
+		return r;
+	if (!a || !strcmp(action, "probe") || !strcmp(action, "ended"))
+		return lab_fail(err, -EINVAL,
+				"'%s' cannot be asked of an instance: start, stop, kill, pause, "
+				"resume, reset, reboot, nmi can",
+				action);
+	*ret_job = 0;
+	if (!in->job && already(in, action))
+		return 0;
+	if (a->running == 1 && !instance_running(in))
+		return lab_fail(err, -EBUSY, "instance %s does not run: labctl start %s/%s", name,
+				lab_name, name);
+	if (!strcmp(action, "start") && !strcmp(in->state, "paused"))
+		a = find_action("resume");
+	if (!strcmp(action, "start") && !instance_running(in)) {
+		const char *image = json_string_value(json_object_get(instance_spec(in), "image"));
+
+		if (!image || !*image)
+			return lab_fail(err, -ENODATA,
+					"instance %s has no image: set one first (image: NAME)",
+					name);
+	}
+	return start_action(d, in, a, ret_job, err);
+}
+
+void labjob_probe(struct labd *d, struct instance *in)
+{
+	int64_t job;
+
+	SCOPED_LOCK(&d->lock);
+	(void)start_action(d, in, find_action("probe"), &job, NULL);
+}
+
+void labjob_ended(struct labd *d, struct instance *in)
+{
+	int64_t job;
+
+	(void)start_action(d, in, find_action("ended"), &job, NULL);
+}
+
+static int drop_from_spec(json_t *spec, void *arg, struct lab_err *err)
+{
+	(void)err;
+	json_object_del(json_object_get(spec, "instances"), arg);
+	return 0;
+}
+
+int labjob_remove_instance(struct labd *d, const char *lab_name, const char *name,
+			   struct lab_err *err)
+{
+	struct instance *in;
+	struct lab *lab;
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	r = labjob_find(d, lab_name, name, &lab, &in, err);
+	if (!r && instance_running(in))
+		r = lab_fail(err, -EBUSY, "instance %s runs: labctl stop %s/%s first", name,
+			     lab_name, name);
+	else if (!r && in->job)
+		r = lab_fail(err, -EBUSY, "instance %s is busy with job %lld", name,
+			     (long long)in->job);
+	else if (!r && json_is_true(json_object_get(instance_spec(in), "protect")))
+		r = lab_fail(err, -EPERM, "instance %s is protected: take the protection off first",
+			     name);
+	pthread_mutex_unlock(&d->lock);
+	if (!r)
+		r = labjob_change(d, lab_name, drop_from_spec, (void *)name, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&d->lock);
+	r = labjob_find(d, lab_name, name, &lab, &in, err);
+	if (!r)
+		r = model_claim(d, lab, in, -1, err);
+	pthread_mutex_unlock(&d->lock);
+	if (r < 0)
+		return r;
+	instance_drop(d, in);
+	imagejob_collect(d);
+	return 0;
+}
+
+struct renamed {
+	const char *from, *to;
+};
+
+/* In the specification: the instance's key, in its place, and what others need */
+static int rename_in_spec(json_t *spec, void *arg, struct lab_err *err)
+{
+	json_t *old = json_object_get(spec, "instances"), *fresh = json_object(), *in;
+	const struct renamed *n = arg;
+	const char *name;
+
+	(void)err;
+	json_object_foreach(old, name, in)
+	{
+		json_t *needs = json_object_get(in, "needs"), *need;
+		size_t i;
+
+		json_array_foreach(needs, i, need) if (!strcmp(json_string_value(need), n->from))
+			json_array_set_new(needs, i, json_string(n->to));
+		json_object_set(fresh, strcmp(name, n->from) ? name : n->to, in);
+	}
+	return json_object_set_new(spec, "instances", fresh);
+}
+
+/* In the model and the store; the lock is held by the caller, the claim is @claim's */
+static void rename_in_model(struct labd *d, struct instance *in, const char *to)
+{
+	char from[NAME_MAX_LEN + 1];
+	json_t *applied;
+
+	snprintf(from, sizeof(from), "%s", in->name);
+	snprintf(in->name, sizeof(in->name), "%s", to);
+	applied = json_object_get(in->applied, "instances");
+	json_object_set(applied, to, json_object_get(applied, from));
+	json_object_del(applied, from);
+	events_emit(d, "instance", "rename", in->lab->name, to, from, instance_json(d, in));
+}
+
+int labjob_rename(struct labd *d, const char *lab_name, const char *name, const char *to,
+		  struct lab_err *err)
+{
+	struct instance *in;
+	struct lab *lab;
+	int64_t id = 0;
+	int r;
+
+	if (!strcmp(name, to))
+		return 0;
+	if (!name_valid(to))
+		return lab_fail(err, -EINVAL, "'%s' cannot be the name of an instance: %s", to,
+				NAME_RULE);
+	pthread_mutex_lock(&d->lock);
+	r = labjob_find(d, lab_name, name, &lab, &in, err);
+	if (!r && model_instance(lab, to))
+		r = lab_fail(err, -EEXIST, "lab %s has an instance %s already", lab_name, to);
+	if (!r && instance_running(in))
+		r = lab_fail(err, -EBUSY, "instance %s runs: stop it before it is renamed", name);
+	if (!r && (in->job || lab->job))
+		r = lab_fail(err, -EBUSY, "instance %s is busy", name);
+	if (!r) {
+		id = in->id;
+		rename_in_model(d, in, to);
+	}
+	pthread_mutex_unlock(&d->lock);
+	if (r < 0)
+		return r;
+	if (store_run(d->store, err, "UPDATE instances SET name = ? WHERE id = ?", "si", to, id) <
+	    0)
+		return err->code;
+	return labjob_change(d, lab_name, rename_in_spec, &(struct renamed){ name, to }, err);
+}

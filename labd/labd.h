@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * labd.h - the daemon as its parts see it
+ *
+ * DOC: Theory of Operation
+ *
+ * One thread runs the event loop (sd-event) and never blocks: it serves the
+ * API's sockets, QEMU's events, and the ends of processes. All that takes
+ * time is done in worker threads: API calls that touch the disk, and jobs.
+ *
+ * The model (model.h) is in memory behind one lock, @lock, which is never held
+ * across I/O. The store (store.h) is written before the world is changed and
+ * after it: it says what is intended and what was reached, so that labd may
+ * die at any instruction. recover.c compares it with what really runs.
+ *
+ * A job that changes an object claims it first (its `job` field): one job an
+ * object at a time. Fields of a claimed object are written by the claiming job
+ * only, under @lock; so that job may read them without.
+ */
+#ifndef LABD_LABD_H
+#define LABD_LABD_H
+
+#include "labd/accel.h"
+#include "lib/err.h"
+#include "lib/paths.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <systemd/sd-event.h>
+
+struct api;
+struct events;
+struct jobs;
+struct loop;
+struct store;
+struct work;
+
+TAILQ_HEAD(image_list, image);
+TAILQ_HEAD(lab_list, lab);
+
+/**
+ * struct labd - the daemon
+ * @ending:	the event loop is to return
+ * @lock:	guards the model, jobs and events; see above
+ * @changed:	broadcast when an image's or instance's state changes, for those
+ *		who wait for it
+ * @boots:	how many more guests may boot now: too many at a time only slow
+ *		each other into time-outs; guarded by @lock
+ */
+struct labd {
+	struct paths paths;
+	struct accel accel;
+	double started;
+	bool ending;
+	sd_event *event;
+	struct loop *loop;
+	struct store *store;
+	struct work *work;
+	struct jobs *jobs;
+	struct events *events;
+	struct api *api;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct image_list images;
+	struct lab_list labs;
+	unsigned int boots;
+};
+
+#endif

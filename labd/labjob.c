@@ -1,0 +1,693 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* labjob.c - what is done to whole labs: plan, define, up, down, reset, remove */
+#define _GNU_SOURCE
+#include "labd/labjob.h"
+
+#include "labd/boot.h"
+#include "labd/disk.h"
+#include "labd/events.h"
+#include "labd/fit.h"
+#include "labd/imagejob.h"
+#include "labd/labfile.h"
+#include "labd/network.h"
+#include "labd/startset.h"
+#include "labd/work.h"
+#include "lib/io.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+int labjob_find(struct labd *d, const char *lab, const char *instance, struct lab **ret_lab,
+		struct instance **ret_in, struct lab_err *err)
+{
+	*ret_lab = model_lab(d, lab);
+	if (!*ret_lab)
+		return lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", lab);
+	if (!instance)
+		return 0;
+	*ret_in = model_instance(*ret_lab, instance);
+	if (!*ret_in)
+		return lab_fail(err, -ENOENT, "lab %s has no instance %s: labctl status %s", lab,
+				instance, lab);
+	return 0;
+}
+
+/* A lab's specification as a deep copy, so that it can be read without the lock */
+static json_t *spec_copy(struct labd *d, const char *name)
+{
+	SCOPED_LOCK(&d->lock);
+	struct lab *lab = model_lab(d, name);
+
+	return lab ? json_deep_copy(lab->spec) : NULL;
+}
+
+/* Read a lab file with what its lab is now as the background */
+static int read_spec(struct labd *d, const char *text, const char *file, json_t **ret,
+		     json_t **ret_problems, struct lab_err *err)
+{
+	autojson json_t *first = NULL, *before = NULL;
+	size_t len = strlen(text);
+	int r = labfile_read(text, len, file, &d->paths, NULL, &first, ret_problems, err);
+
+	if (r < 0)
+		return r;
+	before = spec_copy(d, json_string_value(json_object_get(first, "lab")));
+	if (before)
+		return labfile_read(text, len, file, &d->paths, before, ret, ret_problems, err);
+	*ret = steal_ptr(first);
+	return 0;
+}
+
+/* What was applied to the running instances, as one specification */
+static json_t *applied_of(struct labd *d, const char *name)
+{
+	SCOPED_LOCK(&d->lock);
+	struct lab *lab = model_lab(d, name);
+	struct instance *in;
+	json_t *spec, *all = json_object();
+
+	if (!lab) {
+		json_decref(all);
+		return NULL;
+	}
+	TAILQ_FOREACH(in, &lab->instances, link)
+	{
+		json_t *part = json_object_get(json_object_get(in->applied, "instances"), in->name);
+
+		if (part)
+			json_object_set_new(all, in->name, json_deep_copy(part));
+		else if (!in->applied)
+			json_object_del(all, in->name);
+	}
+	spec = json_pack("{s:s s:o s:o}", "lab", lab->name, "networks",
+			 json_deep_copy(lab->applied), "instances", all);
+	return spec;
+}
+
+/* Instances that are defined and not running will be started */
+static void add_starts(struct labd *d, const char *name, const json_t *spec, json_t *changes)
+{
+	SCOPED_LOCK(&d->lock);
+	struct lab *lab = model_lab(d, name);
+	const char *each;
+	json_t *in_spec;
+
+	json_object_foreach(json_object_get(spec, "instances"), each, in_spec)
+	{
+		struct instance *in = lab ? model_instance(lab, each) : NULL;
+		bool listed = false;
+		json_t *c;
+		size_t i;
+
+		json_array_foreach(changes, i, c) listed |=
+			!strcmp(json_string_value(json_object_get(c, "name")), each) &&
+			!strcmp(json_string_value(json_object_get(c, "type")), "instance");
+		if (!listed && (!in || !instance_running(in)))
+			json_array_append_new(changes,
+					      json_pack("{s:o s:s s:s s:s s:s}", "object",
+							json_sprintf("instance %s", each), "type",
+							"instance", "name", each, "action", "start",
+							"reason", "it does not run"));
+	}
+}
+
+static json_t *images_of(struct labd *d, const json_t *spec)
+{
+	json_t *list = json_array(), *seen = json_object(), *in;
+	const char *name;
+
+	json_object_foreach(json_object_get(spec, "instances"), name, in)
+	{
+		const char *image = json_string_value(json_object_get(in, "image"));
+		uint64_t size;
+
+		if (!image || !*image || json_object_get(seen, image))
+			continue;
+		json_object_set_new(seen, image, json_true());
+		json_array_append_new(list, json_pack("{s:s s:s}", "name", image, "state",
+						      imagejob_state(d, image, &size)));
+	}
+	json_decref(seen);
+	return list;
+}
+
+int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret,
+		json_t **ret_problems, struct lab_err *err)
+{
+	autojson json_t *spec = NULL, *before = NULL, *changes = NULL, *fit = NULL;
+	autofree char *yaml = NULL;
+	struct lab *lab;
+	const char *name;
+	int r = read_spec(d, text, file, &spec, ret_problems, err);
+
+	if (r < 0)
+		return r;
+	name = json_string_value(json_object_get(spec, "lab"));
+	before = applied_of(d, name);
+	r = labfile_changes(before, spec, &changes, err);
+	if (!r)
+		r = labfile_yaml(spec, &yaml, err);
+	if (r < 0)
+		return r;
+	if (before)
+		add_starts(d, name, spec, changes);
+	pthread_mutex_lock(&d->lock);
+	lab = model_lab(d, name);
+	pthread_mutex_unlock(&d->lock);
+	r = fit_check(d, lab, spec, &fit, err);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{s:O s:s s:O s:O s:o}", "spec", spec, "yaml", yaml, "changes", changes,
+			 "fit", fit, "images", images_of(d, spec));
+	return 0;
+}
+
+/* Refuse before anything changes what cannot work */
+static int preflight(struct labd *d, const struct lab *lab, const json_t *spec, bool force,
+		     struct lab_err *err)
+{
+	autojson json_t *fit = NULL, *images = images_of(d, spec);
+	const json_t *im;
+	size_t i;
+	int r;
+
+	json_array_foreach(images, i, im)
+	{
+		const char *state = json_string_value(json_object_get(im, "state"));
+
+		if (!strcmp(state, "missing"))
+			return lab_fail(err, -ENOENT,
+					"there is no image and no recipe named %s: labctl image "
+					"ls, labctl ls recipes",
+					json_string_value(json_object_get(im, "name")));
+	}
+	r = network_check_forwards(lab, spec, err);
+	if (!r)
+		r = fit_check(d, lab, spec, &fit, err);
+	if (r < 0)
+		return r;
+	if (!force && !json_is_true(json_object_get(fit, "ok")))
+		return lab_fail(err, -ENOMEM, "%s",
+				json_string_value(json_object_get(fit, "message")));
+	return 0;
+}
+
+/* What `up` is about; names: only these instances are reset and started */
+struct up {
+	struct lab *lab;
+	json_t *names;
+	bool reset;
+};
+
+static void free_up(void *arg)
+{
+	struct up *u = arg;
+
+	json_decref(u->names);
+	free(u);
+}
+
+/* Stop and forget instances that the specification no longer has */
+static int remove_gone(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
+{
+	json_t *specs = json_object_get(lab->spec, "instances");
+	struct instance *in, *next;
+
+	for (in = TAILQ_FIRST(&lab->instances); in; in = next) {
+		int r;
+
+		next = TAILQ_NEXT(in, link);
+		if (json_object_get(specs, in->name))
+			continue;
+		job_step(job, "remove %s", in->name);
+		r = boot_stop(d, job, in, true, err);
+		if (r < 0)
+			return lab_wrap(err, r, "instance %s", in->name);
+		instance_drop(d, in);
+	}
+	return 0;
+}
+
+static bool selected(const struct up *u, const struct instance *in)
+{
+	const json_t *name;
+	size_t i;
+
+	if (!json_array_size(u->names))
+		return true;
+	json_array_foreach(u->names, i,
+			   name) if (!strcmp(json_string_value(name), in->name)) return true;
+	return false;
+}
+
+/*
+ * Apply to running instances what changed: forwards in place; what cannot be
+ * changed in a running guest stops it, so that it is started again.
+ */
+static int apply_changes(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
+{
+	autojson json_t *before = applied_of(d, lab->name), *changes = NULL;
+	int r = labfile_changes(before, lab->spec, &changes, err);
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(changes, i, c)
+	{
+		const char *action = json_string_value(json_object_get(c, "action"));
+		const char *name = json_string_value(json_object_get(c, "name"));
+		struct instance *in = model_instance(lab, name);
+
+		if (r < 0 || !in || !instance_running(in) ||
+		    strcmp(json_string_value(json_object_get(c, "type")), "instance"))
+			continue;
+		job_log(job, "%s %s: %s", action, name,
+			json_string_value(json_object_get(c, "reason")));
+		if (!strcmp(action, "restart"))
+			r = boot_stop(d, job, in, true, err);
+		else if (!strcmp(action, "change"))
+			r = startset_refresh(d, in, err);
+	}
+	return r;
+}
+
+/* Whether the image of an instance has another name than the one its disks stand on */
+static bool other_image(struct labd *d, const struct instance *in)
+{
+	const char *now = json_string_value(json_object_get(instance_spec(in), "image"));
+	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	const char *before = json_string_value(json_object_get(was, "image"));
+
+	(void)d;
+	return in->image && before && now && strcmp(before, now);
+}
+
+static int ensure_images(struct labd *d, struct job *job, const json_t *images, struct lab_err *err)
+{
+	const json_t *im;
+	size_t i;
+
+	json_array_foreach(images, i, im)
+	{
+		const char *name = json_string_value(json_object_get(im, "name"));
+		struct job_item *item;
+		char line[2 * NAME_MAX_LEN];
+		int r = job_check(job, err);
+
+		if (r < 0)
+			return r;
+		snprintf(line, sizeof(line), "image %s", name);
+		item = job_item(job, line);
+		r = imagejob_ensure(d, job, name, item, err);
+		job_item_end(job, item, r);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_items(struct job *job, const struct startset *set, const json_t *images,
+		      struct lab_err *err)
+{
+	size_t n = 0, max = set->n + json_array_size(images);
+	char(*text)[2 * NAME_MAX_LEN] = calloc(max + 1, sizeof(*text));
+	autofree const char **names = calloc(max + 1, sizeof(*names));
+	const json_t *im;
+	size_t i;
+	int r;
+
+	if (!text || !names) {
+		free(text);
+		return lab_fail(err, -ENOMEM, "out of memory");
+	}
+	json_array_foreach(images, i, im)
+	{
+		if (!strcmp(json_string_value(json_object_get(im, "state")), "ready"))
+			continue;
+		snprintf(text[n], sizeof(*text), "image %s",
+			 json_string_value(json_object_get(im, "name")));
+		names[n] = text[n];
+		n++;
+	}
+	for (i = 0; i < set->n; i++)
+		names[n++] = set->members[i].in->name;
+	r = job_items(job, names, n, err);
+	free(text);
+	return r;
+}
+
+/* Fresh disks for those that are to be reset, or whose image is another now */
+static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
+			 const struct startset *set, struct lab_err *err)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		struct instance *in = set->members[i].in;
+		const char *name = json_string_value(json_object_get(instance_spec(in), "image"));
+		struct image *im;
+		int r;
+
+		if (!u->reset && !other_image(d, in))
+			continue;
+		pthread_mutex_lock(&d->lock);
+		im = model_image(d, name ? name : "");
+		pthread_mutex_unlock(&d->lock);
+		if (!im)
+			continue;
+		job_item_step(job, job_item(job, in->name), "fresh disks", 0);
+		r = boot_stop(d, job, in, false, err);
+		if (!r)
+			r = disks_reset(d, in, im, err);
+		if (r < 0)
+			return lab_wrap(err, r, "instance %s", in->name);
+	}
+	return 0;
+}
+
+static int bring_up(struct labd *d, struct job *job, const struct up *u, struct startset *set,
+		    struct lab_err *err)
+{
+	autojson json_t *images = images_of(d, u->lab->spec);
+	int r = make_items(job, set, images, err);
+
+	if (!r)
+		r = ensure_images(d, job, images, err);
+	if (!r)
+		r = job_check(job, err);
+	if (!r)
+		r = refresh_disks(d, job, u, set, err);
+	if (!r) {
+		job_step(job, "networks");
+		r = network_up(d, u->lab, err);
+	}
+	if (!r) {
+		job_step(job, "instances");
+		r = startset_run(set, err);
+	}
+	return r;
+}
+
+static int run_up(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct startset set = { .d = d, .job = job };
+	struct up *u = arg;
+	struct instance *in;
+	int r;
+
+	lab_set_state(d, u->lab, "starting", "");
+	r = u->reset ? 0 : remove_gone(d, job, u->lab, err);
+	if (!r && !u->reset)
+		r = apply_changes(d, job, u->lab, err);
+	TAILQ_FOREACH(in, &u->lab->instances, link)
+	if (!r && selected(u, in) && (u->reset || !startset_satisfied(in)))
+		r = startset_add(&set, in, err);
+	if (!r)
+		r = startset_sort(&set, err);
+	if (!r)
+		r = bring_up(d, job, u, &set, err);
+	startset_done(&set);
+	lab_settle(d, u->lab, r < 0 && r != -ECANCELED ? err->text : "");
+	return r;
+}
+
+/* Claim the lab and start the job; the lock is held; @u is taken */
+static int start_up(struct labd *d, const char *kind, struct up *u, int64_t *ret_job,
+		    struct lab_err *err)
+{
+	struct job *job = job_new(d, kind, u->lab->name, "", run_up, u, free_up);
+	int r = model_claim(d, u->lab, NULL, job->id, err);
+
+	if (r < 0) {
+		job_abandon(job);
+		return r;
+	}
+	*ret_job = job_start(job);
+	return 0;
+}
+
+static struct up *new_up(struct lab *lab)
+{
+	struct up *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		abort();
+	u->lab = lab;
+	return u;
+}
+
+/* Give an idle lab another specification; *ret_lab is claimed with @claim */
+static int set_spec(struct labd *d, const char *name, const char *file, json_t *spec, bool force,
+		    bool up, struct lab **ret_lab, struct job *claim, struct lab_err *err)
+{
+	struct lab *lab;
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	lab = model_lab(d, name);
+	r = lab ? model_claim(d, lab, NULL, claim->id, err) : 0;
+	pthread_mutex_unlock(&d->lock);
+	if (!r && up)
+		r = preflight(d, lab, spec, force, err);
+	if (r < 0)
+		return r;
+	*ret_lab = lab;
+	if (lab)
+		return lab_set_spec(d, lab, file, json_incref(spec), NULL, err);
+	r = lab_add(d, file, json_incref(spec), ret_lab, err);
+	if (r == -EEXIST)
+		return lab_fail(err, -EBUSY, "lab %s is being made by somebody else", name);
+	if (r < 0)
+		return r;
+	SCOPED_LOCK(&d->lock);
+	return model_claim(d, *ret_lab, NULL, claim->id, err);
+}
+
+int labjob_define(struct labd *d, const char *text, const char *file, bool up, bool force,
+		  char *ret_lab, int64_t *ret_job, json_t **ret_problems, struct lab_err *err)
+{
+	autojson json_t *spec = NULL;
+	struct up *u = new_up(NULL);
+	struct job *job;
+	const char *name;
+	int r = read_spec(d, text, file, &spec, ret_problems, err);
+
+	if (r < 0) {
+		free_up(u);
+		return r;
+	}
+	name = json_string_value(json_object_get(spec, "lab"));
+	snprintf(ret_lab, NAME_MAX_LEN + 1, "%s", name);
+	pthread_mutex_lock(&d->lock);
+	job = job_new(d, "up", name, "", run_up, u, free_up);
+	pthread_mutex_unlock(&d->lock);
+	r = set_spec(d, name, file, spec, force, up, &u->lab, job, err);
+	SCOPED_LOCK(&d->lock);
+	*ret_job = 0;
+	if (r < 0 || !up) {
+		model_release(d, job->id);
+		job_abandon(job);
+		return r;
+	}
+	*ret_job = job_start(job);
+	return 0;
+}
+
+int labjob_change(struct labd *d, const char *name,
+		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
+		  struct lab_err *err)
+{
+	autojson json_t *before = spec_copy(d, name), *after = NULL, *problems = NULL;
+	autofree char *text = NULL;
+	struct lab *lab = NULL;
+	struct job *job;
+	int r;
+
+	if (!before)
+		return lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", name);
+	after = json_deep_copy(before);
+	r = edit(after, arg, err);
+	if (r < 0)
+		return r;
+	text = json_dumps(after, JSON_COMPACT);
+	json_decref(after);
+	after = NULL;
+	if (!text)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = labfile_read(text, strlen(text), name, &d->paths, before, &after, &problems, err);
+	if (r < 0) {
+		/* positions mean nothing here: there is no file */
+		const char *words =
+			json_string_value(json_object_get(json_array_get(problems, 0), "message"));
+
+		return words ? lab_fail(err, r, "%s", words) : r;
+	}
+	pthread_mutex_lock(&d->lock);
+	job = job_new(d, "change", name, "", NULL, NULL, NULL);
+	pthread_mutex_unlock(&d->lock);
+	r = set_spec(d, name, NULL, after, true, false, &lab, job, err);
+	SCOPED_LOCK(&d->lock);
+	model_release(d, job->id);
+	job_abandon(job);
+	return r;
+}
+
+int labjob_up(struct labd *d, const char *name, bool force, int64_t *ret_job, struct lab_err *err)
+{
+	autojson json_t *spec = spec_copy(d, name);
+	struct lab *lab;
+	int r;
+
+	if (!spec)
+		return lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", name);
+	pthread_mutex_lock(&d->lock);
+	lab = model_lab(d, name);
+	pthread_mutex_unlock(&d->lock);
+	r = preflight(d, lab, spec, force, err);
+	if (r < 0)
+		return r;
+	SCOPED_LOCK(&d->lock);
+	lab = model_lab(d, name);
+	return lab ? start_up(d, "up", new_up(lab), ret_job, err)
+		   : lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", name);
+}
+
+int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t *ret_job,
+		 struct lab_err *err)
+{
+	SCOPED_LOCK(&d->lock);
+	const json_t *each;
+	struct instance *in;
+	struct lab *lab;
+	struct up *u;
+	size_t i;
+	int r = labjob_find(d, name, NULL, &lab, NULL, err);
+
+	json_array_foreach(names, i, each) if (!r)
+		r = labjob_find(d, name, json_string_value(each) ?: "", &lab, &in, err);
+	if (r < 0)
+		return r;
+	u = new_up(lab);
+	u->reset = true;
+	u->names = json_deep_copy(names);
+	return start_up(d, "reset", u, ret_job, err);
+}
+
+struct down {
+	struct lab *lab;
+	bool kill, remove;
+	struct job *job;
+	struct labd *d;
+	struct instance **ins;
+	struct lab_err *errs;
+};
+
+static void stop_one(void *arg, size_t i)
+{
+	struct down *w = arg;
+	struct job_item *item = job_item(w->job, w->ins[i]->name);
+	int r;
+
+	job_item_step(w->job, item, w->kill ? "kill" : "shut down", 0);
+	r = boot_stop(w->d, w->job, w->ins[i], !w->kill, &w->errs[i]);
+	(void)lab_wrap(&w->errs[i], r, "instance %s", w->ins[i]->name);
+	job_item_end(w->job, item, r);
+}
+
+static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_err *err)
+{
+	autofree struct instance **ins = NULL;
+	autofree struct lab_err *errs = NULL;
+	autofree const char **names = NULL;
+	size_t n = 0, count = 0;
+	struct instance *in;
+	int r;
+
+	TAILQ_FOREACH(in, &w->lab->instances, link)
+	count++;
+	ins = calloc(count + 1, sizeof(*ins));
+	errs = calloc(count + 1, sizeof(*errs));
+	names = calloc(count + 1, sizeof(*names));
+	if (!ins || !errs || !names)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	TAILQ_FOREACH(in, &w->lab->instances, link)
+	{
+		snprintf(in->want, sizeof(in->want), "stopped");
+		if (!instance_running(in))
+			continue;
+		names[n] = in->name;
+		ins[n++] = in;
+	}
+	r = job_items(job, names, n, err);
+	if (r < 0)
+		return r;
+	w->d = d;
+	w->job = job;
+	w->ins = ins;
+	w->errs = errs;
+	work_fan_out(n, stop_one, w);
+	for (size_t i = 0; i < n && !r; i++)
+		if (errs[i].code)
+			r = lab_fail(err, errs[i].code, "%s", errs[i].text);
+	return r;
+}
+
+static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct down *w = arg;
+	char dir[IO_PATH];
+	int r, r2;
+
+	lab_set_state(d, w->lab, "stopping", "");
+	r = stop_all(d, job, w, err);
+	job_step(job, "networks");
+	r2 = network_down(d, w->lab, r < 0 ? NULL : err);
+	if (!w->remove || r < 0) {
+		lab_settle(d, w->lab, r < 0 ? err->text : "");
+		return r < 0 ? r : r2;
+	}
+	job_step(job, "disks");
+	lab_dir(d, w->lab, dir);
+	lab_drop(d, w->lab);
+	r = io_remove_tree(AT_FDCWD, dir);
+	imagejob_collect(d);
+	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
+}
+
+static int start_down(struct labd *d, const char *name, bool kill, bool remove, int64_t *ret_job,
+		      struct lab_err *err)
+{
+	SCOPED_LOCK(&d->lock);
+	struct down *w;
+	struct lab *lab;
+	struct job *job;
+	int r = labjob_find(d, name, NULL, &lab, NULL, err);
+
+	if (r < 0)
+		return r;
+	if (remove && lab->protect)
+		return lab_fail(err, -EPERM, "lab %s is protected: take the protection off first",
+				name);
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	w->lab = lab;
+	w->kill = kill;
+	w->remove = remove;
+	job = job_new(d, remove ? "remove" : "down", name, "", run_down, w, free);
+	r = model_claim(d, lab, NULL, job->id, err);
+	if (r < 0) {
+		job_abandon(job);
+		return r;
+	}
+	*ret_job = job_start(job);
+	return 0;
+}
+
+int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err)
+{
+	return start_down(d, lab, kill, false, ret_job, err);
+}
+
+int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err)
+{
+	return start_down(d, lab, true, true, ret_job, err);
+}

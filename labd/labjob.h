@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * labjob.h - what is done to labs and instances: up, down, reset, start, ...
+ *
+ * Each validates, claims, starts a job and returns its id in *ret_job. Called in
+ * a worker thread, without the lock.
+ */
+#ifndef LABD_LABJOB_H
+#define LABD_LABJOB_H
+
+#include "labd/job.h"
+#include "labd/model.h"
+
+/**
+ * labjob_plan() - What a lab file says, and what `up` would do
+ * @ret:	the answer of POST /v1/plan
+ */
+int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret,
+		json_t **ret_problems, struct lab_err *err);
+
+/**
+ * labjob_define() - Define or change a lab, and bring it up if @up
+ * @force:	even if it does not fit into memory or on the disk
+ * @ret_lab:	the lab's name, NAME_MAX_LEN + 1 bytes
+ */
+int labjob_define(struct labd *d, const char *text, const char *file, bool up, bool force,
+		  char *ret_lab, int64_t *ret_job, json_t **ret_problems, struct lab_err *err);
+
+/**
+ * labjob_change() - Apply an edit to a lab's specification, without starting anything
+ * @edit:	changes a copy of the specification; then it is read like a file
+ *
+ * Return: 0, or what the reader says (-EINVAL), or -EBUSY
+ */
+int labjob_change(struct labd *d, const char *lab,
+		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
+		  struct lab_err *err);
+
+int labjob_up(struct labd *d, const char *lab, bool force, int64_t *ret_job, struct lab_err *err);
+int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err);
+int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err);
+/** @names: array of instances, NULL or empty for all */
+int labjob_reset(struct labd *d, const char *lab, const json_t *names, int64_t *ret_job,
+		 struct lab_err *err);
+/** @action: "start", "stop", "kill", "pause", "resume", "reset", "reboot", "nmi" */
+int labjob_instance(struct labd *d, const char *lab, const char *instance, const char *action,
+		    int64_t *ret_job, struct lab_err *err);
+/** labjob_remove_instance() - Forget a stopped instance with its disks; done on return */
+int labjob_remove_instance(struct labd *d, const char *lab, const char *instance,
+			   struct lab_err *err);
+
+/** labjob_rename() - Give a stopped instance another name; done on return */
+int labjob_rename(struct labd *d, const char *lab, const char *instance, const char *name,
+		  struct lab_err *err);
+
+/** labjob_probe() - Probe a running instance again; started after an adoption */
+void labjob_probe(struct labd *d, struct instance *in);
+
+/** labjob_ended() - A running instance's QEMU has ended by itself */
+void labjob_ended(struct labd *d, struct instance *in);
+
+/** labjob_find() - Lab, and instance if not NULL, by name; the lock is held */
+int labjob_find(struct labd *d, const char *lab, const char *instance, struct lab **ret_lab,
+		struct instance **ret_in, struct lab_err *err);
+
+#endif

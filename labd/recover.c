@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * recover.c - what an earlier labd left: adopt, finish or undo
+ *
+ * DOC: Theory of Operation
+ *
+ * A lab with a living keeper goes on. Of its instances, those whose QEMU is the
+ * process in the store (pid, start time, command line) are adopted; one that the
+ * keeper started but the store does not know was being started when labd
+ * died, and is ended. A lab whose keeper is gone has lost its links: what is left
+ * of its guests is ended, and the host is swept.
+ *
+ * Images that were being made, and snapshots that were being taken, are undone.
+ */
+#define _GNU_SOURCE
+#include "labd/recover.h"
+
+#include "images/image.h"
+#include "labd/boot.h"
+#include "labd/disk.h"
+#include "labd/imagejob.h"
+#include "labd/labjob.h"
+#include "labd/network.h"
+#include "labd/snapshot.h"
+#include "labd/watch.h"
+#include "labd/work.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define ADOPT_US 2000000
+#define KILL_US 5000000
+
+/* Fields written here need no lock yet: nobody else is there */
+
+static void lost(struct labd *d, struct instance *in)
+{
+	boot_clean(d, in, "failed", "its QEMU ended while labd was away");
+}
+
+static void set_running(struct labd *d, struct instance *in, struct qmp *qmp)
+{
+	autojson json_t *status = NULL;
+	const char *state = "running";
+
+	if (qmp && !qmp_call(qmp, "query-status", NULL, num_now_us() + ADOPT_US, &status, NULL)) {
+		const char *now = json_string_value(json_object_get(status, "status"));
+
+		if (now && !strcmp(now, "prelaunch"))
+			(void)qemu_cont(qmp, num_now_us() + ADOPT_US, NULL);
+		else if (now && strcmp(now, "running"))
+			state = "paused";
+	}
+	instance_set_state(d, in, state,
+			   qmp ? NULL : "its QEMU does not answer; labctl kill ends it");
+}
+
+static void adopt(struct labd *d, struct instance *in)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	struct qemu_proc proc;
+	struct qmp *qmp = NULL;
+	char run[IO_PATH];
+	int r;
+
+	instance_run_dir(d, in, run);
+	r = qemu_adopt(in->pid, in->start_time, in->digest, run, num_now_us() + ADOPT_US, &proc,
+		       &qmp, &err);
+	if (r == -ESRCH) {
+		lost(d, in);
+		return;
+	}
+	if (r < 0)
+		log_warn("instance %s/%s: %s", in->lab->name, in->name, err.text);
+	in->guest = guest_new(&proc, qmp, run);
+	watch_guest(d, in);
+	if (!strcmp(in->state, "stopping"))
+		(void)boot_stop(d, NULL, in, false, NULL);
+	else
+		set_running(d, in, qmp);
+}
+
+/* Children of the keeper that the store does not know */
+static void end_strangers(struct labd *d, struct lab *lab)
+{
+	autojson json_t *state = NULL;
+	const char *pid;
+	json_t *child;
+
+	if (keeper_state(lab->keeper, &state, NULL) < 0)
+		return;
+	json_object_foreach(json_object_get(state, "children"), pid, child)
+	{
+		struct instance *in;
+		bool known = false;
+		uint64_t number;
+
+		(void)child;
+		if (num_u64(pid, INT32_MAX, &number) < 0)
+			continue;
+		TAILQ_FOREACH(in, &lab->instances, link)
+		known |= in->pid == (pid_t)number;
+		if (known || keeper_exit_status(lab->keeper, (pid_t)number, &(int){ 0 }, NULL) != 0)
+			continue;
+		log_info("lab %s: ending process %s, which was being started", lab->name, pid);
+		kill((pid_t)number, SIGKILL);
+	}
+	(void)d;
+}
+
+/* The lab's links are gone with its keeper; so end what runs on */
+static void end_orphan(struct labd *d, struct instance *in)
+{
+	struct qemu_proc proc;
+	struct qmp *qmp = NULL;
+	char run[IO_PATH];
+	int r = qemu_adopt(in->pid, in->start_time, in->digest, instance_run_dir(d, in, run),
+			   num_now_us() + ADOPT_US, &proc, &qmp, NULL);
+
+	qmp_close(qmp);
+	if (r != -ESRCH) {
+		(void)qemu_kill(&proc, num_now_us() + KILL_US, NULL);
+		close(proc.pidfd);
+	}
+	boot_clean(d, in, "failed", "its lab's keeper ended while labd was away");
+}
+
+static void recover_instance(struct labd *d, struct instance *in, bool keeper)
+{
+	const char *state = in->state;
+
+	if (in->pid && keeper)
+		adopt(d, in);
+	else if (in->pid)
+		end_orphan(d, in);
+	else if (!strcmp(state, "starting") || !strcmp(state, "stopping"))
+		boot_clean(d, in, "stopped", "labd ended while it was being started");
+	else if (strcmp(state, "defined") && strcmp(state, "failed") && strcmp(state, "stopped"))
+		boot_clean(d, in, "stopped", "");
+}
+
+struct each {
+	struct labd *d;
+	struct instance **ins;
+	bool keeper;
+};
+
+static void one(void *arg, size_t i)
+{
+	const struct each *e = arg;
+
+	recover_instance(e->d, e->ins[i], e->keeper);
+}
+
+static void recover_lab(struct labd *d, struct lab *lab)
+{
+	autofree struct instance **ins = NULL;
+	char run[IO_PATH];
+	struct instance *in;
+	size_t n = 0;
+
+	if (keeper_connect(lab_run_dir(d, lab, run), &lab->keeper, NULL) < 0) {
+		lab->keeper = NULL;
+		(void)keeper_sweep((unsigned int)lab->id, run, NULL);
+		json_object_clear(lab->applied);
+	} else {
+		end_strangers(d, lab);
+	}
+	TAILQ_FOREACH(in, &lab->instances, link)
+	ins = realloc(ins, (n + 1) * sizeof(struct instance *)), ins[n++] = in;
+	work_fan_out(n, one, &(struct each){ d, ins, lab->keeper != NULL });
+	snapshot_repair(d, lab);
+	if (!lab->keeper)
+		(void)io_remove_tree(AT_FDCWD, run);
+	lab_settle(d, lab, NULL);
+}
+
+static void recover_image(struct labd *d, struct image *im)
+{
+	struct lab_err err = LAB_ERR_INIT;
+
+	if (strcmp(im->state, "ready")) {
+		image_drop(d, im);
+		return;
+	}
+	if (image_load_manifest(d, im, &err) < 0) {
+		log_error("image %s: %s", im->name, err.text);
+		image_set_state(d, im, "failed", err.text);
+	}
+}
+
+int recover_all(struct labd *d, struct lab_err *err)
+{
+	struct image *im, *next;
+	struct lab *lab;
+
+	for (im = TAILQ_FIRST(&d->images); im; im = next) {
+		next = TAILQ_NEXT(im, link);
+		recover_image(d, im);
+	}
+	if (image_sweep(&d->paths, err) < 0)
+		log_warn("%s", err->text);
+	TAILQ_FOREACH(lab, &d->labs, link)
+	recover_lab(d, lab);
+	imagejob_collect(d);
+	return 0;
+}
+
+void recover_probe(struct labd *d)
+{
+	struct instance *in;
+	struct lab *lab;
+
+	TAILQ_FOREACH(lab, &d->labs, link)
+	TAILQ_FOREACH(in, &lab->instances, link)
+	if (in->guest && !strcmp(in->state, "running") && strcmp(in->ready, "yes"))
+		labjob_probe(d, in);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* request.h - one call of the API, from its route to its answer */
+#ifndef LABD_REQUEST_H
+#define LABD_REQUEST_H
+
+#include "labd/labd.h"
+#include "lib/names.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct MHD_Connection;
+struct stream;
+struct request;
+
+#define REQUEST_MAX_BODY (1 << 20) /* lab files are at most 256 KiB, exec input 1 MiB raw */
+#define REQUEST_PARAMS 3
+
+/**
+ * struct route - a call
+ * @path:	"/v1/labs/:/up"; each ":" is a name, put into params[]
+ * @run:	0, or negative errno with q->err
+ * @quick:	touches memory only, so it may run in the event loop
+ */
+struct route {
+	const char *method, *path;
+	int (*run)(struct request *q);
+	bool quick;
+};
+
+/**
+ * struct request
+ * @body:	raw body, NUL-terminated
+ * @json:	the body as an object, NULL if there was none
+ *
+ * Set by the handler, one of: @result (reference owned), @job (>= 0, answered as
+ * {"job": N}), @text (malloced), @stream (owned).
+ */
+struct request {
+	struct labd *d;
+	struct MHD_Connection *conn;
+	const struct route *route;
+	char params[REQUEST_PARAMS][NAME_MAX_LEN + 17];
+	char *body;
+	size_t len;
+	json_t *json;
+	json_t *result;
+	int64_t job;
+	char *text;
+	struct stream *stream;
+	json_t *problems;
+	struct lab_err err;
+	int status;
+	bool dispatched, done;
+};
+
+/** request_arg() - A query argument, or NULL */
+const char *request_arg(const struct request *q, const char *key);
+/** request_str() - A string of the body, or NULL */
+const char *request_str(const struct request *q, const char *key);
+
+/** route_find() - The route of a call; fills q->params. NULL: *ret_known tells
+ * whether the path exists with another method */
+const struct route *route_find(struct request *q, const char *method, const char *path,
+			       bool *ret_known);
+
+/* The tables of api_lab.c, api_image.c and api_misc.c */
+extern const struct route lab_routes[], image_routes[], misc_routes[];
+
+#endif

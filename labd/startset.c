@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* startset.c - instances that are started together, in the order of their needs */
+#define _GNU_SOURCE
+#include "labd/startset.h"
+
+#include "labd/boot.h"
+#include "labd/network.h"
+#include "labd/work.h"
+#include "lib/util.h"
+
+#include <string.h>
+#include <time.h>
+
+int startset_add(struct startset *s, struct instance *in, struct lab_err *err)
+{
+	struct start_member *more = realloc(s->members, (s->n + 1) * sizeof(*more));
+
+	if (!more)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	s->members = more;
+	s->members[s->n++] = (struct start_member){ .in = in, .err = LAB_ERR_INIT };
+	return 0;
+}
+
+void startset_done(struct startset *s)
+{
+	free(s->members);
+	s->members = NULL;
+	s->n = 0;
+}
+
+static struct start_member *member(const struct startset *s, const char *name)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->members[i].in->name, name))
+			return &s->members[i];
+	return NULL;
+}
+
+static bool needs(const struct instance *in, const struct instance *other)
+{
+	const json_t *need;
+	size_t i;
+
+	json_array_foreach(json_object_get(instance_spec(in), "needs"), i,
+			   need) if (!strcmp(json_string_value(need), other->name)) return true;
+	return false;
+}
+
+/* The first of @from.. that needs none of the others there */
+static size_t next_free(const struct startset *s, size_t from)
+{
+	for (size_t i = from; i < s->n; i++) {
+		bool has_free_needs = true;
+
+		for (size_t j = from; j < s->n; j++)
+			has_free_needs &= !needs(s->members[i].in, s->members[j].in);
+		if (has_free_needs)
+			return i;
+	}
+	return s->n;
+}
+
+int startset_sort(struct startset *s, struct lab_err *err)
+{
+	for (size_t at = 0; at < s->n; at++) {
+		size_t i = next_free(s, at);
+		struct start_member m;
+
+		if (i == s->n)
+			return lab_fail(err, -EINVAL, "instances need each other in a circle");
+		m = s->members[i];
+		memmove(&s->members[at + 1], &s->members[at], (i - at) * sizeof(m));
+		s->members[at] = m;
+	}
+	return 0;
+}
+
+bool startset_satisfied(const struct instance *in)
+{
+	return instance_running(in) && !strcmp(in->state, "running") && strcmp(in->ready, "no");
+}
+
+/* Whether to wait on for a need: 1 wait, 0 it is there, negative it failed */
+static int need_state(const struct startset *s, const char *name, struct lab_err *err)
+{
+	struct start_member *m = member(s, name);
+	struct instance *in = m ? m->in : NULL;
+
+	if (m && !m->ended)
+		return 1;
+	if (m && m->err.code)
+		return lab_fail(err, m->err.code == -ECANCELED ? -ECANCELED : -ENODATA,
+				"not started, because it needs %s", name);
+	if (!in)
+		in = model_instance(s->members[0].in->lab, name);
+	if (in && startset_satisfied(in))
+		return 0;
+	return lab_fail(err, -ENODATA, "not started, because it needs %s, which is not ready",
+			name);
+}
+
+static void wait_changed(struct labd *d)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	pthread_cond_timedwait(&d->changed, &d->lock, &until);
+}
+
+static int wait_for_needs(struct startset *s, struct instance *in, struct lab_err *err)
+{
+	const json_t *need;
+	size_t i;
+
+	SCOPED_LOCK(&s->d->lock);
+	json_array_foreach(json_object_get(instance_spec(in), "needs"), i, need)
+	{
+		int r;
+
+		while ((r = need_state(s, json_string_value(need), err)) > 0) {
+			if (job_cancelled(s->job))
+				return lab_fail(err, -ECANCELED, "stopped on request");
+			wait_changed(s->d);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int take_slot(struct startset *s, struct lab_err *err)
+{
+	SCOPED_LOCK(&s->d->lock);
+	while (!s->d->boots) {
+		if (job_cancelled(s->job))
+			return lab_fail(err, -ECANCELED, "stopped on request");
+		wait_changed(s->d);
+	}
+	s->d->boots--;
+	return 0;
+}
+
+static void give_slot(struct startset *s)
+{
+	SCOPED_LOCK(&s->d->lock);
+	s->d->boots++;
+	pthread_cond_broadcast(&s->d->changed);
+}
+
+static int start(struct startset *s, struct instance *in, struct job_item *item,
+		 struct lab_err *err)
+{
+	int r = wait_for_needs(s, in, err);
+
+	if (!r)
+		r = take_slot(s, err);
+	if (r < 0)
+		return r;
+	r = job_check(s->job, err);
+	if (!r && !instance_running(in))
+		r = boot_start(s->d, s->job, in, item, err);
+	if (!r)
+		r = boot_wait_ready(s->d, s->job, in, item, err);
+	give_slot(s);
+	return r;
+}
+
+static void start_member(void *arg, size_t i)
+{
+	struct startset *s = arg;
+	struct start_member *m = &s->members[i];
+	struct job_item *item = job_item(s->job, m->in->name);
+	int r = start(s, m->in, item, &m->err);
+
+	if (r == -ENODATA)
+		instance_set_state(s->d, m->in, m->in->state, m->err.text);
+	job_item_end(s->job, item, r);
+	SCOPED_LOCK(&s->d->lock);
+	m->ended = true;
+	if (r < 0 && !m->err.code)
+		m->err.code = r;
+	pthread_cond_broadcast(&s->d->changed);
+}
+
+static int add_all_nics(struct startset *s, struct lab_err *err)
+{
+	autofree struct instance **ins = calloc(s->n + 1, sizeof(*ins));
+	size_t n = 0;
+
+	if (!ins)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < s->n; i++)
+		if (!instance_running(s->members[i].in))
+			ins[n++] = s->members[i].in;
+	return n ? network_add_nics(s->d, ins[0]->lab, ins, n, err) : 0;
+}
+
+int startset_run(struct startset *s, struct lab_err *err)
+{
+	char text[LAB_ERR_TEXT] = "";
+	int r = add_all_nics(s, err), first = 0;
+
+	if (r < 0)
+		return r;
+	work_fan_out(s->n, start_member, s);
+	for (size_t i = 0; i < s->n; i++) {
+		const struct start_member *m = &s->members[i];
+		size_t len = strlen(text);
+
+		if (!m->err.code)
+			continue;
+		if (!first || first == -ENODATA)
+			first = m->err.code;
+		snprintf(text + len, sizeof(text) - len, "%sinstance %s: %.1500s", len ? "\n" : "",
+			 m->in->name, m->err.text);
+	}
+	return first ? lab_fail(err, first, "%s", text) : 0;
+}
+
+int startset_refresh(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	json_t *part = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	const json_t *now = instance_spec(in);
+	int r = 0;
+
+	if (!json_equal(json_object_get(part, "forward"), json_object_get(now, "forward"))) {
+		network_del_forwards(d, in, part);
+		r = network_add_forwards(d, in, err);
+	}
+	pthread_mutex_lock(&d->lock);
+	json_object_set_new(json_object_get(in->applied, "instances"), in->name,
+			    json_deep_copy(now));
+	pthread_mutex_unlock(&d->lock);
+	if (!r)
+		r = instance_save(d, in, err);
+	return r;
+}

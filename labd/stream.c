@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* stream.c - answers that come bit by bit: events, consoles, output of programs */
+#define _GNU_SOURCE
+#include "labd/stream.h"
+
+#include "labd/api.h"
+#include "labd/events.h"
+#include "labd/loop.h"
+#include "labd/work.h"
+#include "lib/io.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+/**
+ * struct stream - what all have in common
+ * @fill:	puts the next piece into @pending (malloced): 1; nothing now: 0;
+ *		ended: -1
+ * @close:	frees what the kind holds, not the stream
+ */
+struct stream {
+	struct labd *d;
+	const char *type;
+	int (*fill)(struct stream *s);
+	void (*close)(struct stream *s);
+	char *pending;
+	size_t at, len;
+};
+
+const char *stream_type(const struct stream *s)
+{
+	return s->type;
+}
+
+ssize_t stream_read(struct stream *s, char *buf, size_t max)
+{
+	size_t n;
+
+	if (s->at == s->len) {
+		int r;
+
+		free(s->pending);
+		s->pending = NULL;
+		s->at = s->len = 0;
+		r = s->fill(s);
+		if (r <= 0)
+			return r;
+	}
+	n = MIN(max, s->len - s->at);
+	memcpy(buf, s->pending + s->at, n);
+	s->at += n;
+	return (ssize_t)n;
+}
+
+void stream_free(struct stream *s)
+{
+	if (!s)
+		return;
+	if (s->close)
+		s->close(s);
+	free(s->pending);
+	free(s);
+}
+
+static void *new_stream(struct labd *d, size_t size, const char *type,
+			int (*fill)(struct stream *s), void (*close_fn)(struct stream *s))
+{
+	struct stream *s = calloc(1, size);
+
+	if (!s)
+		abort();
+	s->d = d;
+	s->type = type;
+	s->fill = fill;
+	s->close = close_fn;
+	return s;
+}
+
+/* --- events --- */
+
+struct event_stream {
+	struct stream s;
+	uint64_t since;
+	bool follow;
+};
+
+static int fill_events(struct stream *s)
+{
+	struct event_stream *es = container_of(s, struct event_stream, s);
+	const char *line;
+	uint64_t seq;
+	int n;
+
+	SCOPED_LOCK(&s->d->lock);
+	line = events_get(s->d->events, es->since, &seq);
+	if (!line)
+		return es->follow ? 0 : -1;
+	if (!*line) {
+		es->since = seq - 1;
+		n = asprintf(&s->pending, "{\"type\":\"gap\",\"seq\":%llu}\n",
+			     (unsigned long long)seq);
+	} else {
+		es->since = seq;
+		n = asprintf(&s->pending, "%s\n", line);
+	}
+	s->len = n > 0 ? (size_t)n : 0;
+	return n > 0 ? 1 : -1;
+}
+
+struct stream *stream_events(struct labd *d, uint64_t since, bool follow)
+{
+	struct event_stream *es = new_stream(d, sizeof(*es), "application/x-ndjson", fill_events,
+					     NULL);
+
+	es->since = since;
+	es->follow = follow;
+	return &es->s;
+}
+
+/* --- the recorded console --- */
+
+struct console_stream {
+	struct stream s;
+	char path[IO_PATH];
+	int fd;
+	bool follow;
+	sd_event_source *watch;
+};
+
+#define CONSOLE_PIECE 16384
+
+/* Whether the log was rotated: then the new one is opened at its start */
+static bool rotated(struct console_stream *cs)
+{
+	struct stat here, there;
+	int fd;
+
+	if (stat(cs->path, &there) < 0)
+		return false;
+	if (cs->fd >= 0 && !fstat(cs->fd, &here) && here.st_ino == there.st_ino &&
+	    here.st_dev == there.st_dev)
+		return false;
+	fd = open(cs->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (cs->fd >= 0)
+		close(cs->fd);
+	cs->fd = fd;
+	return true;
+}
+
+static int fill_console(struct stream *s)
+{
+	struct console_stream *cs = container_of(s, struct console_stream, s);
+	ssize_t n;
+
+	s->pending = malloc(CONSOLE_PIECE);
+	if (!s->pending)
+		return -1;
+	do
+		n = cs->fd < 0 ? 0 : RETRY(read(cs->fd, s->pending, CONSOLE_PIECE));
+	while (!n && rotated(cs));
+	if (n > 0) {
+		s->len = (size_t)n;
+		return 1;
+	}
+	return !n && cs->follow ? 0 : -1;
+}
+
+static void close_console(struct stream *s)
+{
+	struct console_stream *cs = container_of(s, struct console_stream, s);
+
+	sd_event_source_disable_unref(cs->watch);
+	if (cs->fd >= 0)
+		close(cs->fd);
+}
+
+static int on_console(sd_event_source *source, const struct inotify_event *event, void *arg)
+{
+	(void)source, (void)event;
+	api_wake_followers(arg);
+	return 0;
+}
+
+/* Watches belong to the loop's thread; the call may come from a worker */
+static void watch_console(struct labd *d, void *arg)
+{
+	struct console_stream *cs = arg;
+	char *slash = strrchr(cs->path, '/');
+
+	*slash = '\0';
+	(void)sd_event_add_inotify(d->event, &cs->watch, cs->path,
+				   IN_MODIFY | IN_CREATE | IN_MOVED_TO, on_console, d);
+	*slash = '/';
+	api_wake_followers(d);
+}
+
+struct stream *stream_console(struct labd *d, const char *dir, uint64_t tail, bool follow)
+{
+	struct console_stream *cs = new_stream(d, sizeof(*cs), "application/octet-stream",
+					       fill_console, close_console);
+	struct stat st;
+
+	io_path(cs->path, "%s/console.log", dir);
+	cs->follow = follow;
+	cs->fd = open(cs->path, O_RDONLY | O_CLOEXEC);
+	if (cs->fd >= 0 && tail && !fstat(cs->fd, &st) && (uint64_t)st.st_size > tail)
+		(void)lseek(cs->fd, st.st_size - (off_t)tail, SEEK_SET);
+	if (follow)
+		watch_console(d, cs);
+	return &cs->s;
+}
+
+/* --- a program in a guest --- */
+
+#define EXEC_BUFFER (256 << 10) /* more than that waits for the client */
+#define EXEC_SECONDS 3600
+
+/* Shared by the stream and the thread that talks to the agent */
+struct run_state {
+	struct labd *d;
+	struct guest *guest;
+	json_t *body;
+	pthread_mutex_t lock;
+	pthread_cond_t drained;
+	char *buf;
+	size_t len;
+	bool ended, client_gone;
+	int refs;
+};
+
+struct exec_stream {
+	struct stream s;
+	struct run_state *x;
+};
+
+static void put_state(struct run_state *x)
+{
+	bool last;
+
+	pthread_mutex_lock(&x->lock);
+	last = !--x->refs;
+	pthread_mutex_unlock(&x->lock);
+	if (!last)
+		return;
+	guest_unref(x->d, x->guest);
+	json_decref(x->body);
+	free(x->buf);
+	pthread_mutex_destroy(&x->lock);
+	pthread_cond_destroy(&x->drained);
+	free(x);
+}
+
+static void put_line(struct run_state *x, json_t *msg)
+{
+	autofree char *line = json_dumps(msg, JSON_COMPACT);
+	size_t n = line ? strlen(line) : 0;
+	char *more;
+
+	json_decref(msg);
+	pthread_mutex_lock(&x->lock);
+	while (x->len > EXEC_BUFFER && !x->client_gone)
+		pthread_cond_wait(&x->drained, &x->lock);
+	more = n ? realloc(x->buf, x->len + n + 1) : NULL;
+	if (more) {
+		x->buf = more;
+		memcpy(more + x->len, line, n);
+		more[x->len + n] = '\n';
+		x->len += n + 1;
+	}
+	pthread_mutex_unlock(&x->lock);
+	api_wake_followers(x->d);
+}
+
+static void on_output(void *arg, int stream, const void *data, size_t len)
+{
+	autofree unsigned char *text = malloc(len / 3 * 4 + 8);
+
+	if (!text)
+		return;
+	EVP_EncodeBlock(text, data, (int)len);
+	put_line(arg, json_pack("{s:s}", stream == 2 ? "stderr" : "stdout", (char *)text));
+}
+
+static bool client_gone(void *arg)
+{
+	struct run_state *x = arg;
+
+	SCOPED_LOCK(&x->lock);
+	return x->client_gone;
+}
+
+/* {"A": "1"} as {"A=1", NULL} */
+static char **env_of(const json_t *env)
+{
+	char **list = calloc(json_object_size(env) + 1, sizeof(*list));
+	const char *key;
+	json_t *v;
+	size_t n = 0;
+
+	if (!list)
+		return NULL;
+	json_object_foreach((json_t *)env, key,
+			    v) if (asprintf(&list[n], "%s=%s", key,
+					    json_string_value(v) ? json_string_value(v) : "") > 0)
+		n++;
+	list[n] = NULL;
+	return list;
+}
+
+static void free_env(char ***env)
+{
+	for (char **e = *env; e && *e; e++)
+		free(*e);
+	free(*env);
+}
+
+static void exec_thread(void *arg)
+{
+	struct run_state *x = arg;
+	const json_t *argv_json = json_object_get(x->body, "argv");
+	const char *input = json_string_value(json_object_get(x->body, "stdin"));
+	json_int_t timeout = json_integer_value(json_object_get(x->body, "timeout"));
+	size_t n = json_array_size(argv_json), in_len = input ? strlen(input) : 0;
+	autofree const char **argv = calloc(n + 1, sizeof(*argv));
+	char **env __attribute__((cleanup(free_env))) = env_of(json_object_get(x->body, "env"));
+	autofree unsigned char *raw = malloc(in_len + 4);
+	struct lab_err err = LAB_ERR_INIT;
+	struct agent_exec exec = {
+		.argv = argv,
+		.env = (const char *const *)env,
+		.input = raw,
+		.deadline = num_now_us() +
+			    (uint64_t)(timeout > 0 ? timeout : EXEC_SECONDS) * 1000000,
+		.output = on_output,
+		.cancelled = client_gone,
+		.arg = x,
+	};
+	int status = 0, r = -ENOMEM, got = 0;
+
+	for (size_t i = 0; argv && i < n; i++)
+		argv[i] = json_string_value(json_array_get(argv_json, i));
+	if (raw && in_len)
+		got = EVP_DecodeBlock(raw, (const unsigned char *)input, (int)in_len);
+	for (size_t i = in_len; got > 0 && i-- > 0 && input[i] == '=';)
+		got--;
+	exec.input_len = got > 0 ? (size_t)got : 0;
+	if (argv && raw && env)
+		r = agent_exec(x->guest->agent, &exec, &status, &err);
+	if (r < 0)
+		put_line(x, json_pack("{s:{s:s s:s}}", "error", "errno", lab_errno_name(r),
+				      "message", err.text));
+	else
+		put_line(x, json_pack("{s:i}", status >= 256 ? "signal" : "exit", status & 255));
+	pthread_mutex_lock(&x->lock);
+	x->ended = true;
+	pthread_mutex_unlock(&x->lock);
+	api_wake_followers(x->d);
+	put_state(x);
+}
+
+static int fill_exec(struct stream *s)
+{
+	struct run_state *x = container_of(s, struct exec_stream, s)->x;
+
+	SCOPED_LOCK(&x->lock);
+	if (!x->len)
+		return x->ended ? -1 : 0;
+	s->pending = steal_ptr(x->buf);
+	s->len = x->len;
+	x->len = 0;
+	pthread_cond_broadcast(&x->drained);
+	return 1;
+}
+
+static void close_exec(struct stream *s)
+{
+	struct run_state *x = container_of(s, struct exec_stream, s)->x;
+
+	pthread_mutex_lock(&x->lock);
+	x->client_gone = true;
+	pthread_cond_broadcast(&x->drained);
+	pthread_mutex_unlock(&x->lock);
+	put_state(x);
+}
+
+int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream **ret,
+		struct lab_err *err)
+{
+	struct exec_stream *es;
+	struct run_state *x = calloc(1, sizeof(*x));
+	int r;
+
+	if (!x)
+		abort();
+	x->d = d;
+	x->guest = guest;
+	x->body = json_incref(body);
+	x->refs = 2;
+	pthread_mutex_init(&x->lock, NULL);
+	pthread_cond_init(&x->drained, NULL);
+	r = work_submit(d->work, exec_thread, x);
+	if (r < 0) {
+		x->refs = 1;
+		put_state(x);
+		return lab_fail_errno(err, r, "no thread for the program");
+	}
+	es = new_stream(d, sizeof(*es), "application/x-ndjson", fill_exec, close_exec);
+	es->x = x;
+	*ret = &es->s;
+	return 0;
+}

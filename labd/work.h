@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* work.h - a bounded pool of worker threads, and fanning out */
+#ifndef LABD_WORK_H
+#define LABD_WORK_H
+
+#include "lib/err.h"
+
+#include <stddef.h>
+
+struct work;
+
+#define WORK_MAX_THREADS 64 /* jobs mostly wait; each thread costs a stack of touched pages */
+
+/** work_new() - A pool; threads start when there is work and end when idle */
+struct work *work_new(void);
+
+/** work_free() - Wait for what runs, drop what is queued; returns NULL */
+struct work *work_free(struct work *w);
+
+/**
+ * work_submit() - Run a function in a worker thread, in order of submission
+ * Return: 0 or -ENOMEM, -EAGAIN if no thread can be started and none runs
+ */
+int work_submit(struct work *w, void (*fn)(void *arg), void *arg);
+
+/**
+ * work_fan_out() - Run a function for 0 .. n - 1, each in a thread of its own
+ * @n:		at most LAB_MAX_INSTANCES
+ * @fn:		gets @arg and the index
+ *
+ * Returns when all are done. Where a thread cannot be started, the function
+ * runs in the caller's.
+ */
+void work_fan_out(size_t n, void (*fn)(void *arg, size_t i), void *arg);
+
+#endif
