@@ -47,7 +47,7 @@ labd_SRC = $(wildcard labd/*.c) $(netns_CLIENT)
 labctl_SRC = $(wildcard cli/*.c)
 labfs_SRC = $(wildcard fs/*.c)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
-labbuild_SRC = images/labbuild.c $(wildcard images/builder/*.c)
+labbuild_SRC = $(wildcard images/labbuild.c) $(wildcard images/builder/*.c)
 
 labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp
 labctl_PKGS = jansson libcurl smartcols libcrypto
@@ -110,10 +110,11 @@ $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
 # Every object of every program but those with main(), in one archive: a test
 # links just what it uses. So a global name means one thing in the whole tree
-# (`make symbols` sees to that). tests/lib/*.c are helpers of tests.
+# (`make symbols` sees to that). tests/lib/*.c are helpers of tests, tests/tools/*.c
+# programs that scripts use.
 MAIN_SRC := $(shell grep -lw '^int main' $(ALL_SRC) /dev/null)
 TEST_LIB_SRC = $(wildcard tests/lib/*.c)
-TEST_SRC = $(wildcard tests/unit/*.c tests/system/*.c tests/bench/*.c)
+TEST_SRC = $(wildcard tests/unit/*.c tests/system/*.c tests/bench/*.c tests/tools/*.c)
 FUZZ_SRC = $(wildcard tests/fuzz/*.c)
 TEST_BIN = $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 FUZZ_BIN = $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))

@@ -50,8 +50,7 @@ check_match "b sees a by its full name" "1 packets received" "$(guest b ping -c 
 check_match "lease" "$addr_b" "$(guest b ip -4 addr)"
 
 # a port of the guest on the host
-guest a sh -c 'while :; do echo from-a | nc -l -p 80; done >/dev/null 2>&1 &'
-answer() { [ "$(timeout 2 bash -c 'exec 3<>/dev/tcp/127.0.0.1/18080; cat <&3')" = from-a ]; }
+answer() { [ "$(curl -s --max-time 2 http://127.0.0.1:18080/)" = a ]; }
 wait_for "the forwarded port" 10 answer
 
 # the same again changes nothing
