@@ -83,8 +83,7 @@ struct keeper_config {
  *
  * Return: 0, or negative errno
  */
-int keeper_start(const struct keeper_config *config, struct keeper **ret,
-		 struct lab_err *err);
+int keeper_start(const struct keeper_config *config, struct keeper **ret, struct lab_err *err);
 
 /**
  * keeper_connect() - Connect to a running keeper
@@ -92,8 +91,7 @@ int keeper_start(const struct keeper_config *config, struct keeper **ret,
  *
  * Return: 0, -ECONNREFUSED or -ENOENT if there is none, or negative errno
  */
-int keeper_connect(const char *run_dir, struct keeper **ret,
-		   struct lab_err *err);
+int keeper_connect(const char *run_dir, struct keeper **ret, struct lab_err *err);
 
 /** keeper_close() - Close the connection; the keeper goes on. Returns NULL */
 struct keeper *keeper_close(struct keeper *k);
@@ -113,8 +111,7 @@ int keeper_shutdown(struct keeper *k, struct lab_err *err);
  *
  * Return: 0 or negative errno
  */
-int keeper_sweep(unsigned int lab_id, const char *run_dir,
-		 struct lab_err *err);
+int keeper_sweep(unsigned int lab_id, const char *run_dir, struct lab_err *err);
 
 /**
  * struct keeper_network - a segment
@@ -132,10 +129,8 @@ struct keeper_network {
 	bool nat, dhcp;
 };
 
-int keeper_network_add(struct keeper *k, const struct keeper_network *net,
-		       struct lab_err *err);
-int keeper_network_del(struct keeper *k, const char *name,
-		       struct lab_err *err);
+int keeper_network_add(struct keeper *k, const struct keeper_network *net, struct lab_err *err);
+int keeper_network_del(struct keeper *k, const char *name, struct lab_err *err);
 
 /**
  * struct keeper_nic - a tap on a network
@@ -155,14 +150,11 @@ struct keeper_nic {
  * All or nothing. Many at once is one exchange with the kernel and one
  * reload of dnsmasq.
  */
-int keeper_nics_add(struct keeper *k, const struct keeper_nic *nics, size_t n,
-		    struct lab_err *err);
-int keeper_nics_del(struct keeper *k, const char *const *ifnames, size_t n,
-		    struct lab_err *err);
+int keeper_nics_add(struct keeper *k, const struct keeper_nic *nics, size_t n, struct lab_err *err);
+int keeper_nics_del(struct keeper *k, const char *const *ifnames, size_t n, struct lab_err *err);
 
 /** keeper_link_set() - Carrier of a nic on or off */
-int keeper_link_set(struct keeper *k, const char *ifname, bool up,
-		    struct lab_err *err);
+int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_err *err);
 
 /**
  * struct keeper_spawn - a program to run inside the lab (QEMU)
@@ -190,8 +182,8 @@ struct keeper_spawn {
  * @ret_pid:	its pid as labd sees it
  * @ret_pidfd:	readable when it has ended; owned by the caller
  */
-int keeper_spawn(struct keeper *k, const struct keeper_spawn *spawn,
-		 pid_t *ret_pid, int *ret_pidfd, struct lab_err *err);
+int keeper_spawn(struct keeper *k, const struct keeper_spawn *spawn, pid_t *ret_pid, int *ret_pidfd,
+		 struct lab_err *err);
 
 /**
  * keeper_uid() - The uid unprivileged children of a lab run with
@@ -204,16 +196,14 @@ uid_t keeper_uid(unsigned int lab_id);
  * Return: 1 with *ret_status as from waitpid(), 0 if it still runs,
  * -ESRCH if the keeper does not know it
  */
-int keeper_exit_status(struct keeper *k, pid_t pid, int *ret_status,
-		       struct lab_err *err);
+int keeper_exit_status(struct keeper *k, pid_t pid, int *ret_status, struct lab_err *err);
 
 /**
  * keeper_connect_tcp() - A TCP socket from inside the lab
  * Return: a non-blocking socket whose connect() is under way, or negative
  * errno. Wait for POLLOUT and read SO_ERROR.
  */
-int keeper_connect_tcp(struct keeper *k, const char *addr, uint16_t port,
-		       struct lab_err *err);
+int keeper_connect_tcp(struct keeper *k, const char *addr, uint16_t port, struct lab_err *err);
 
 /**
  * keeper_forward_add() - Relay connections of a host socket into the lab
@@ -221,8 +211,8 @@ int keeper_connect_tcp(struct keeper *k, const char *addr, uint16_t port,
  * @listener:	listening TCP socket of the host; stays open here too
  * @addr, @port: where to, inside the lab
  */
-int keeper_forward_add(struct keeper *k, const char *id, int listener,
-		       const char *addr, uint16_t port, struct lab_err *err);
+int keeper_forward_add(struct keeper *k, const char *id, int listener, const char *addr,
+		       uint16_t port, struct lab_err *err);
 int keeper_forward_del(struct keeper *k, const char *id, struct lab_err *err);
 
 /**
@@ -234,9 +224,8 @@ int keeper_forward_del(struct keeper *k, const char *id, struct lab_err *err);
  *		connects gets the live console and may type
  * @log:	recorded here; at @max bytes it is renamed to log.1
  */
-int keeper_console_add(struct keeper *k, const char *id, const char *path,
-		       const char *listen, const char *log, uint64_t max,
-		       struct lab_err *err);
+int keeper_console_add(struct keeper *k, const char *id, const char *path, const char *listen,
+		       const char *log, uint64_t max, struct lab_err *err);
 int keeper_console_del(struct keeper *k, const char *id, struct lab_err *err);
 
 /**
