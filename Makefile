@@ -219,7 +219,7 @@ lint-deps:
 # ---- inspection ------------------------------------------------------------
 
 LINT_SRC = $(ALL_SRC) $(TEST_LIB_SRC) $(TEST_SRC) $(FUZZ_SRC)
-HEADERS = $(wildcard lib/*.h labd/*.h cli/*.h fs/*.h netns/*.h images/*.h tests/lib/*.h)
+HEADERS = $(wildcard lib/*.h labd/*.h cli/*.h fs/*.h netns/*.h images/*.h images/builder/*.h tests/lib/*.h)
 SCRIPTS = $(wildcard tests/run tests/lib.sh tests/system/*.sh tests/unit/*.sh tests/bench/*.sh \
 	  tests/lib/*.sh .ci/run stack/demo cli/completion/*.bash)
 
