@@ -18,6 +18,12 @@ static int put(json_t *spec, const char *key, json_t *value)
 	return json_object_set_new(spec, key, value) < 0 ? -ENOMEM : 0;
 }
 
+/* image: "" says that it will be chosen later; until then it cannot start */
+static bool not_chosen(const struct ynode *n)
+{
+	return n && n->type == YNODE_SCALAR && n->quoted && n->text && !*n->text;
+}
+
 /* @bad: its services could not be read, which was said already */
 static int read_image(struct lab_reader *r, const struct lab_inst *inst, const json_t *defaults,
 		      bool bad)
@@ -26,6 +32,8 @@ static int read_image(struct lab_reader *r, const struct lab_inst *inst, const j
 	const struct ynode *services = labfile_given(inst->node, "services");
 	const char *name = json_string_value(json_object_get(defaults, "image"));
 
+	if (not_chosen(ynode_get(inst->node, "image")))
+		return put(inst->spec, "image", json_string(""));
 	if (n && !ydoc_name(r->doc, n, "an image's name", &name))
 		name = "";
 	else if (!name && !services)
