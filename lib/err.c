@@ -3,19 +3,22 @@
 #define _GNU_SOURCE
 #include "lib/err.h"
 
+#include "lib/text.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The words may quote @err's own text, so they are made beside it */
+/* The words may quote @err's own text, so they are made beside it, or a program's or guest's */
 __attribute__((format(printf, 3, 0))) static void set_text(struct lab_err *err, int code,
 							   const char *fmt, va_list ap)
 {
 	char text[LAB_ERR_TEXT];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
+	text_clean(text);
 	memcpy(err->text, text, strlen(text) + 1);
 	err->code = code;
 }
@@ -63,6 +66,7 @@ int lab_wrap(struct lab_err *err, int code, const char *fmt, ...)
 	memcpy(text, err->text, sizeof(text));
 	if (snprintf(err->text, sizeof(err->text), "%s: %s", context, text) < 0)
 		err->text[0] = '\0';
+	text_clean(err->text);
 	return code;
 }
 

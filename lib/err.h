@@ -17,7 +17,8 @@
 /**
  * struct lab_err - what went wrong
  * @code:	negative errno, 0 while nothing failed
- * @text:	one or more lines for a person, without a newline at the end
+ * @text:	one or more lines for a person, without a newline at the end;
+ *		always UTF-8 without control characters, whatever was quoted
  *
  * Initialise with LAB_ERR_INIT. No memory is owned.
  */

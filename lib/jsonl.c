@@ -10,6 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* A connection that has had one long reply does not keep its memory for ever */
+#define KEEP_ROOM (64 << 10)
+
 void jsonl_init(struct jsonl *jl, int fd, size_t max)
 {
 	*jl = (struct jsonl){ .fd = fd, .max = max, .max_values = max / 8 };
@@ -53,7 +56,7 @@ int jsonl_parse(const char *text, size_t len, json_t **ret)
 
 	if (too_deep(text, len))
 		return -EPROTO;
-	msg = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	msg = json_loadb(text, len, JSON_DECODE_ANY, NULL);
 	if (!msg)
 		return -EPROTO;
 	*ret = msg;
@@ -169,6 +172,11 @@ static int take_line(struct jsonl *jl, const char *nl, json_t **ret)
 	if (too_many(line, len, jl->max_values))
 		return -EPROTO;
 	r = jsonl_parse(line, len, ret);
+	if (jl->start == jl->len && jl->room > KEEP_ROOM) {
+		free(jl->buf);
+		jl->buf = NULL;
+		jl->start = jl->len = jl->scanned = jl->room = 0;
+	}
 	return r < 0 ? r : 1;
 }
 

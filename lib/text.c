@@ -44,6 +44,10 @@ static size_t utf8_length(const unsigned char *s)
 			return 0;
 	if (s[0] == 0xc2 && s[1] < 0xa0)
 		return 0;
+	/* overlong forms, surrogates, above U+10FFFF: JSON does not take them */
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90))
+		return 0;
 	return n;
 }
 

@@ -212,6 +212,16 @@ static void test_errors(void **state)
 	lab_wrap(&err, -EIO, "%s", big);
 	assert_int_equal(strlen(err.text), LAB_ERR_TEXT - 1);
 
+	/* whatever is quoted or cut, a terminal and JSON can take it */
+	for (size_t i = 0; i + 1 < sizeof(big); i++)
+		big[i] = i % 2 ? '\xa4' : '\xc3';
+	lab_fail(&err, -EIO, "%s", big);
+	assert_int_equal(strlen(err.text), LAB_ERR_TEXT - 2);
+	lab_wrap(&err, -EIO, "%s", "x");
+	assert_int_equal(strlen(err.text) % 2, 1); /* "x: " and whole characters */
+	lab_fail(&err, -EIO, "a\033[31mb\r\xff\xed\xa0\x80\nc");
+	assert_string_equal(err.text, "ab\nc");
+
 	err = (struct lab_err)LAB_ERR_INIT;
 	assert_int_equal(lab_wrap(&err, -EPERM, "start"), -EPERM);
 	assert_string_equal(err.text, "start: Operation not permitted");
@@ -397,6 +407,7 @@ static void test_json_lines(void **state)
 	assert_int_equal(next_of("{}{}\n", 5, 100, &msg), -EPROTO);
 	assert_int_equal(next_of("\"a\0b\"\n", 6, 100, &msg), -EPROTO);
 	assert_int_equal(next_of("\"\xff\xfe\"\n", 5, 100, &msg), -EPROTO);
+	assert_int_equal(next_of("\"a\\u0000b\"\n", 11, 100, &msg), -EPROTO);
 	assert_int_equal(next_of("1e999\n", 6, 100, &msg), -EPROTO);
 	memset(line, ' ', sizeof(line));
 	line[0] = '1';
