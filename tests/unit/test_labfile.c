@@ -2,10 +2,12 @@
 /* test_labfile.c - lab files: what is refused and how, and what defaults give */
 #define _GNU_SOURCE
 #include "labd/labfile.h"
+#include "lib/io.h"
 #include "lib/names.h"
 #include "lib/num.h"
 #include "lib/util.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -639,6 +641,47 @@ static void test_changes(void **state)
 		      "restart instance x: order of networks changed\n");
 }
 
+/* The manual page's examples are read as they stand there */
+static void test_manual(void **state)
+{
+	autofree char *page = NULL;
+	char *text, *end;
+	int n = 0;
+
+	(void)state;
+	assert_int_equal(io_read_file(AT_FDCWD, "docs/lab.yaml.5.scd", 1 << 20, &page, NULL), 0);
+	text = strstr(page, "# EXAMPLES");
+	while (text && (text = strstr(text, "```\n"))) {
+		end = strstr(text + 4, "```\n");
+		assert_non_null(end);
+		*end = '\0';
+		json_decref(read_good(text + 4, NULL));
+		text = end + 4;
+		n++;
+	}
+	assert_int_equal(n, 2);
+}
+
+/* All shipped lab files, with the shipped catalogue */
+static void test_shipped(void **state)
+{
+	autodir DIR *dir = opendir("stack/labs");
+	const struct dirent *de;
+
+	(void)state;
+	assert_non_null(dir);
+	strcpy(test_paths.data, "stack");
+	while ((de = readdir(dir))) {
+		autofree char *text = NULL;
+
+		if (de->d_name[0] == '.')
+			continue;
+		assert_int_equal(io_read_file(dirfd(dir), de->d_name, 1 << 20, &text, NULL), 0);
+		json_decref(read_good(text, NULL));
+	}
+	strcpy(test_paths.data, "tests/unit/labfile");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,7 +689,8 @@ int main(void)
 		cmocka_unit_test(test_many_problems), cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_services),      cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_yaml),
-		cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_changes),	      cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_shipped),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
