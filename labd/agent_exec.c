@@ -62,6 +62,7 @@ static const char kill_script[] = "kill -9 -- \"-$1\" 2>/dev/null || kill -9 \"$
  * @remover:	pid of the rm that removes its directory; 0 if none was started
  * @file:	the agent's handles of its output, [0] of stream 1; -1 if not open
  * @pause:	how long to wait before asking again, us
+ * @stopped:	it was us who gave it up, not the agent that failed
  * @ended, @status: how it ended
  * @result:	the last reply of guest-exec-status
  */
@@ -71,7 +72,7 @@ struct program {
 	json_int_t pid, remover;
 	json_int_t file[2];
 	uint64_t pause;
-	bool ended;
+	bool stopped, ended;
 	int status;
 	json_t *result;
 };
@@ -185,13 +186,15 @@ static int check(struct program *p, struct lab_err *err)
 }
 
 /* Whether to stop waiting: 0, -ECANCELED or -ETIMEDOUT */
-static int must_stop(const struct program *p, struct lab_err *err)
+static int must_stop(struct program *p, struct lab_err *err)
 {
+	p->stopped = true;
 	if (p->exec->cancelled && p->exec->cancelled(p->exec->arg))
 		return lab_fail(err, -ECANCELED, "%s: cancelled", p->exec->argv[0]);
 	if (num_now_us() >= p->exec->deadline)
 		return lab_fail(err, -ETIMEDOUT, "%s: not ended when its time was up",
 				p->exec->argv[0]);
+	p->stopped = false;
 	return 0;
 }
 
@@ -210,9 +213,9 @@ static void wait_a_little(struct program *p)
  * Kill the program and see it gone, so that the agent forgets it too. An agent that
  * has just failed us gets less time.
  */
-static bool kill_program(struct program *p, bool lost)
+static bool kill_program(struct program *p)
 {
-	uint64_t deadline = num_now_us() + (lost ? STEP_GRACE : KILL_TIME);
+	uint64_t deadline = num_now_us() + (p->stopped ? KILL_TIME : STEP_GRACE);
 	autojson json_t *killed = NULL;
 	json_int_t killer = 0;
 	char pid[24];
@@ -239,8 +242,7 @@ static bool kill_program(struct program *p, bool lost)
 /* The program was given up for @r: kill it, and say what became of it */
 static int give_up(struct program *p, int r, struct lab_err *err)
 {
-	bool lost = !err || !strstr(err->text, p->exec->argv[0]);
-	bool killed = p->ended || kill_program(p, lost);
+	bool killed = p->ended || kill_program(p);
 	char text[LAB_ERR_TEXT];
 
 	if (err) {

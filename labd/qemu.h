@@ -20,7 +20,7 @@
 
 /**
  * struct qemu_disk - a disk of the guest
- * @name:	"root", "data", ...: qdev id and serial number
+ * @name:	"root", "data", ...: serial number; qdev id is "disk-NAME"
  * @path:	qcow2 file, written by the guest; its backing chain is qcow2
  */
 struct qemu_disk {
@@ -29,7 +29,7 @@ struct qemu_disk {
 
 /**
  * struct qemu_nic - a nic of the guest
- * @name:	"eth0", ...: qdev id
+ * @name:	"eth0", ...; qdev id is "nic-NAME"
  * @ifname:	tap in the lab, made by keeper_nics_add()
  * @mac:	address
  * @mtu:	told to the guest (virtio host_mtu)
@@ -81,8 +81,7 @@ struct qemu_proc {
  * @ret:	NULL-terminated, one malloced block per string; qemu_argv_free()
  * Taps are descriptors 3, 4, ... in the order of the nics.
  */
-int qemu_argv(const struct qemu_config *config, char ***ret,
-	      struct lab_err *err);
+int qemu_argv(const struct qemu_config *config, char ***ret, struct lab_err *err);
 void qemu_argv_free(char **argv);
 
 /**
@@ -93,9 +92,8 @@ void qemu_argv_free(char **argv);
  * Return: 0; on failure the process is gone and @err has the last lines of
  * its log
  */
-int qemu_start(struct keeper *k, const struct qemu_config *config,
-	       uint64_t deadline, struct qemu_proc *ret, struct qmp **ret_qmp,
-	       struct lab_err *err);
+int qemu_start(struct keeper *k, const struct qemu_config *config, uint64_t deadline,
+	       struct qemu_proc *ret, struct qmp **ret_qmp, struct lab_err *err);
 
 /**
  * qemu_adopt() - Find a QEMU that an earlier labd started
@@ -103,12 +101,11 @@ int qemu_start(struct keeper *k, const struct qemu_config *config,
  * @run_dir:	its sockets
  *
  * Return: 0 with *ret filled and the monitor connected; -ESRCH if that process
- * is gone or is another one; -ETIMEDOUT if it does not answer (*ret is
- * filled, *ret_qmp is NULL)
+ * is gone or is another one; -ETIMEDOUT if it does not answer, or another
+ * failure of its monitor (*ret is filled, *ret_qmp is NULL)
  */
-int qemu_adopt(pid_t pid, uint64_t start_time, const char *digest,
-	       const char *run_dir, uint64_t deadline, struct qemu_proc *ret,
-	       struct qmp **ret_qmp, struct lab_err *err);
+int qemu_adopt(pid_t pid, uint64_t start_time, const char *digest, const char *run_dir,
+	       uint64_t deadline, struct qemu_proc *ret, struct qmp **ret_qmp, struct lab_err *err);
 
 /* Monitor commands; 0 or negative errno */
 int qemu_cont(struct qmp *q, uint64_t deadline, struct lab_err *err);
@@ -121,8 +118,7 @@ int qemu_powerdown(struct qmp *q, uint64_t deadline, struct lab_err *err);
  * qemu_kill() - End it now (SIGKILL through the pidfd) and wait until it is gone
  * Return: 0; -ETIMEDOUT if the kernel has not ended it by then
  */
-int qemu_kill(const struct qemu_proc *p, uint64_t deadline,
-	      struct lab_err *err);
+int qemu_kill(const struct qemu_proc *p, uint64_t deadline, struct lab_err *err);
 
 /**
  * qemu_usage() - Memory and processor time of a process
