@@ -30,12 +30,14 @@ int base64_bytes(const char *text, unsigned char **ret, size_t *ret_len)
 		return -ENOMEM;
 	if (len % 4 || len >= BASE64_MAX)
 		return -EINVAL;
+	while (padding < 2 && len > padding && text[len - 1 - padding] == '=')
+		padding++;
+	if (strcspn(text, "=") < len - padding)
+		return -EINVAL;
 	n = EVP_DecodeBlock(bytes, (const unsigned char *)text, (int)len);
 	if (n < 0)
 		return -EINVAL;
 	/* EVP_DecodeBlock() counts the padding as zeros */
-	while (padding < 2 && len > padding && text[len - 1 - padding] == '=')
-		padding++;
 	*ret_len = (size_t)n - padding;
 	*ret = steal_ptr(bytes);
 	return 0;

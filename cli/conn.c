@@ -97,6 +97,9 @@ int cli_call(struct cli *cli, const char *method, const char *path, json_t *body
 			r = client_call(cli->client, method, path, json_incref(kept), ret,
 					&cli->problems, &cli->err);
 	}
+	if (r == -ECONNREFUSED && !cli->may_start)
+		lab_fail(&cli->err, r, "no labd answers at %s; 'labd --daemon' starts one",
+			 cli->socket);
 	cli->ready = cli->ready || client_answered(cli->client);
 	cli->unreachable = r < 0 && !client_answered(cli->client) &&
 			   (r == -ECONNREFUSED || r == -ECONNRESET || r == -EACCES ||

@@ -24,6 +24,7 @@
 #include <wchar.h>
 
 #define NAME_COLUMNS 24
+#define WHAT_COLUMNS 32
 
 void progress_init(struct progress *p, int fd, bool quiet)
 {
@@ -110,25 +111,35 @@ static void put_amount(char buf[CELL_TEXT], const json_t *item)
 			 *unit ? " " : "", unit);
 }
 
-const char *progress_item(char buf[PROGRESS_LINE], const json_t *item, int width, double now)
+const char *progress_what(char buf[PROGRESS_LINE], const json_t *item)
 {
 	const char *state = cell_string(item, "state"), *step = cell_string(item, "step");
-	char times[CELL_TEXT], amount[CELL_TEXT] = "", what[2 * CELL_TEXT + 4];
 	bool running = !strcmp(state, "running");
+	char amount[CELL_TEXT] = "";
 
 	if (running)
 		put_amount(amount, item);
-	put_times(times, item, now);
 	if (!strcmp(state, "failed") && *step)
-		snprintf(what, sizeof(what), "failed: %.150s", step);
+		snprintf(buf, PROGRESS_LINE, "failed: %.150s", step);
 	else
-		snprintf(what, sizeof(what), "%.150s%s%s", running && *step ? step : state,
+		snprintf(buf, PROGRESS_LINE, "%.150s%s%s", running && *step ? step : state,
 			 *amount ? ", " : "", amount);
+	return buf;
+}
+
+const char *progress_item(char buf[PROGRESS_LINE], const json_t *item, int width, int what_width,
+			  double now)
+{
+	char times[CELL_TEXT], what[PROGRESS_LINE];
+
+	progress_what(what, item);
+	put_times(times, item, now);
 	if (*times)
-		snprintf(buf, PROGRESS_LINE, "  %-*s  %-28s  %s", width, cell_string(item, "name"),
-			 what, times);
+		snprintf(buf, PROGRESS_LINE, "  %-*.97s  %-*.320s  %.80s", width,
+			 cell_string(item, "name"), what_width, what, times);
 	else
-		snprintf(buf, PROGRESS_LINE, "  %-*s  %s", width, cell_string(item, "name"), what);
+		snprintf(buf, PROGRESS_LINE, "  %-*.97s  %.320s", width, cell_string(item, "name"),
+			 what);
 	return buf;
 }
 
@@ -146,13 +157,20 @@ static void put_line(struct frame *f, char *line)
 	f->height++;
 }
 
-static int name_width(const json_t *items)
+/* Columns for the names, and for what the items do */
+static void widths(const json_t *items, int *ret_name, int *ret_what)
 {
-	size_t i, width = 4;
+	char what[PROGRESS_LINE];
+	size_t i, name = 4, step = 8;
 	json_t *item;
 
-	json_array_foreach(items, i, item) width = MAX(width, strlen(cell_string(item, "name")));
-	return (int)MIN(width, (size_t)NAME_COLUMNS);
+	json_array_foreach(items, i, item)
+	{
+		name = MAX(name, strlen(cell_string(item, "name")));
+		step = MAX(step, strlen(progress_what(what, item)));
+	}
+	*ret_name = (int)MIN(name, (size_t)NAME_COLUMNS);
+	*ret_what = (int)MIN(step, (size_t)WHAT_COLUMNS);
 }
 
 /* Items that run or failed are worth more than those that wait, and those more than done ones */
@@ -166,12 +184,13 @@ static int rank(const json_t *item)
 /* As many items as fit into @room lines, in their order */
 static void put_items(struct frame *f, const json_t *items, int room)
 {
-	int count[3] = { 0 }, width = name_width(items), left = 0;
+	int count[3] = { 0 }, name, what, left = 0;
 	char line[PROGRESS_LINE];
 	json_t *item;
 	size_t i;
 	bool all = json_array_size(items) <= (size_t)MAX(room, 0);
 
+	widths(items, &name, &what);
 	json_array_foreach(items, i, item) count[rank(item)]++;
 	if (!all)
 		room--; /* for "and N more" */
@@ -182,7 +201,7 @@ static void put_items(struct frame *f, const json_t *items, int room)
 	json_array_foreach(items, i, item)
 	{
 		if (count[rank(item)]-- > 0)
-			put_line(f, (char *)progress_item(line, item, width, f->now));
+			put_line(f, (char *)progress_item(line, item, name, what, f->now));
 		else
 			left++;
 	}
@@ -192,22 +211,23 @@ static void put_items(struct frame *f, const json_t *items, int room)
 	}
 }
 
+/* A job of one item is one line: the item's, with the job's title */
 static void put_job(struct frame *f, const json_t *job, int room)
 {
 	const json_t *items = json_object_get(job, "items");
-	const char *step = cell_string(job, "step"), *state = cell_string(job, "state");
-	char line[PROGRESS_LINE], title[PROGRESS_LINE], times[CELL_TEXT];
+	bool single = json_array_size(items) == 1;
+	const json_t *told = single ? json_array_get(items, 0) : job;
+	char line[PROGRESS_LINE], title[PROGRESS_LINE], what[PROGRESS_LINE], times[CELL_TEXT];
 
 	if (room <= 0)
 		return;
-	put_times(times, job, f->now);
-	if (!strcmp(state, "running") && *step)
-		state = step;
-	snprintf(line, sizeof(line), "%.160s: %.100s%s%s%s", progress_title(title, job), state,
-		 *times ? ", " : "", times,
+	put_times(times, told, f->now);
+	snprintf(line, sizeof(line), "%.120s: %.200s%s%s%s", progress_title(title, job),
+		 progress_what(what, told), *times ? ", " : "", times,
 		 json_is_true(json_object_get(job, "cancel")) ? " (asked to stop)" : "");
 	put_line(f, line);
-	put_items(f, items, room - 1);
+	if (!single)
+		put_items(f, items, room - 1);
 }
 
 static void window(const struct progress *p, struct frame *f)
@@ -306,7 +326,9 @@ void progress_changes(FILE *f, const json_t *old, const json_t *job)
 	json_t *item;
 	size_t i;
 
-	if (*cell_string(job, "step") && !same(old, job, "step"))
+	/* a job of items is told by its items */
+	if (!json_array_size(json_object_get(job, "items")) && *cell_string(job, "step") &&
+	    !same(old, job, "step"))
 		fprintf(f, "%s: %s\n", progress_title(title, job), cell_string(job, "step"));
 	json_array_foreach(json_object_get(job, "items"), i, item)
 		item_change(f, json_array_get(before, i), item);

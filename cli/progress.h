@@ -52,11 +52,16 @@ void progress_changes(FILE *f, const json_t *old, const json_t *job);
 /** progress_title() - "up demo", "start demo/db", "build tiny" */
 const char *progress_title(char buf[PROGRESS_LINE], const json_t *job);
 
+/** progress_what() - What an item does: its step and amount, or its state */
+const char *progress_what(char buf[PROGRESS_LINE], const json_t *item);
+
 /**
  * progress_item() - One item of a job
  * @width:	columns of its name
+ * @what_width:	columns of what it does
  */
-const char *progress_item(char buf[PROGRESS_LINE], const json_t *item, int width, double now);
+const char *progress_item(char buf[PROGRESS_LINE], const json_t *item, int width, int what_width,
+			  double now);
 
 /**
  * progress_cut() - Cut a line to columns of the terminal, in place

@@ -1,0 +1,126 @@
+# bash completion for labctl                                -*- shell-script -*-
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Names come from a labd that runs; completion never starts one.
+
+_labctl_ask()
+{
+	timeout 2 labctl -q --no-start "$@" 2>/dev/null
+}
+
+_labctl_instances()
+{
+	local labs
+	_labctl_ask ls instances
+	labs=$(_labctl_ask ls labs)
+	# LAB may be left out where there is only one
+	case $labs in
+	'' | *$'\n'*) ;;
+	*) _labctl_ask ls instances | sed 's,.*/,,' ;;
+	esac
+}
+
+_labctl_files()
+{
+	compopt -o filenames 2>/dev/null
+	compgen -f -- "$1"
+}
+
+# The words that may come at a place: COMMAND, the word before, arguments so far
+_labctl_words()
+{
+	local command=$1 verb=$2 n=$3 cur=$4
+	case $command in
+	up | plan)
+		[ "$n" = 0 ] || return
+		_labctl_ask ls labs
+		_labctl_files "$cur"
+		;;
+	down | status) [ "$n" != 0 ] || _labctl_ask ls labs ;;
+	reset)
+		[ "$n" != 0 ] || _labctl_ask ls labs
+		_labctl_instances
+		;;
+	rm)
+		_labctl_ask ls labs
+		_labctl_ask ls instances
+		;;
+	ls) echo labs instances networks snapshots images recipes ;;
+	show)
+		_labctl_ask ls labs
+		_labctl_instances
+		_labctl_ask ls images
+		;;
+	exec | console | logs) [ "$n" != 0 ] || _labctl_instances ;;
+	start | stop | kill | pause | resume | reboot) _labctl_instances ;;
+	snapshot)
+		case $n in
+		0) echo create ls rm restore ;;
+		*) _labctl_ask ls labs
+			[ "$verb" = create ] || _labctl_ask ls snapshots ;;
+		esac
+		;;
+	image)
+		case $n,$verb in
+		0,*) echo build import export ls rm lock show manifest log ;;
+		1,build)
+			_labctl_ask ls recipes
+			_labctl_files "$cur"
+			;;
+		1,import | 2,export) _labctl_files "$cur" ;;
+		*,rm | 1,export | 1,lock | 1,show | 1,manifest | 1,log) _labctl_ask ls images ;;
+		esac
+		;;
+	mount | umount)
+		compopt -o filenames 2>/dev/null
+		compgen -d -- "$cur"
+		;;
+	wait | cancel) [ "$n" != 0 ] || _labctl_ask jobs ;;
+	help) _labctl_commands ;;
+	esac
+}
+
+_labctl_commands()
+{
+	labctl help 2>/dev/null | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p'
+}
+
+# The long options that the usage of a command names
+_labctl_options()
+{
+	labctl help ${1:+"$1"} 2>/dev/null | grep -o -- '--[a-z][a-z-]*' | sort -u
+	[ -z "$1" ] || echo --json --quiet --help --socket --no-start
+}
+
+_labctl()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} command='' verb='' n=0 i word words
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		case $word in
+		--socket | -t | --timeout | -e | --env | -F | --format | -n | --lines | --tail) ((i++)) || true ;;
+		--) [ "$command" != exec ] || return 0 ;;
+		-*) ;;
+		*)
+			if [ -z "$command" ]; then
+				command=$word
+			else
+				[ -n "$verb" ] || verb=$word
+				((n++)) || true
+			fi
+			;;
+		esac
+	done
+	case $cur in
+	-*) words=$(_labctl_options "$command") ;;
+	*) if [ -z "$command" ]; then
+		words=$(_labctl_commands)
+	else
+		words=$(_labctl_words "$command" "$verb" "$n" "$cur")
+	fi ;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _labctl labctl
