@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* upload.c - files that are being copied into images/ */
+#define _GNU_SOURCE
+#include "fs/upload.h"
+
+#include "fs/mirror.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define SPOOL_PREFIX "labfs-"
+
+enum stage {
+	STAGE_OPEN, /* is being written */
+	STAGE_ASKED, /* labd inspects it */
+	STAGE_TAKEN, /* an image now; not in the tree any more */
+	STAGE_GONE, /* dropped while files were open */
+};
+
+struct upload {
+	struct upload *next;
+	uint32_t id;
+	enum stage stage;
+	int fd, failed;
+	unsigned int opens;
+	bool written;
+	uint64_t job;
+	char *path;
+	char name[NAME_MAX + 1];
+};
+
+static struct {
+	pthread_mutex_t lock;
+	struct upload *first;
+	uint32_t last_id;
+} uploads = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static const struct {
+	const char *ending, *format;
+} formats[] = { { ".qcow2", "qcow2" }, { ".img", "raw" }, { ".raw", "raw" } };
+
+/* The format a file's name says, and the length of the image's name; NULL: none */
+static const char *format_of(const char *name, size_t *ret_len)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		size_t n = strlen(formats[i].ending);
+
+		if (len <= n || strcmp(name + len - n, formats[i].ending))
+			continue;
+		*ret_len = len - n;
+		return formats[i].format;
+	}
+	return NULL;
+}
+
+/* Whether a file may be called so, and become an image; held back with a dot */
+static int check_name(const char *name, struct lab_err *err)
+{
+	autoitem struct item item = { 0 };
+	autofree char *image = NULL;
+	size_t len = 0;
+
+	if (name[0] == '.')
+		return 0;
+	if (!format_of(name, &len))
+		return lab_fail(
+			err, -EPERM,
+			"'%.100s': a disk to import is called NAME.qcow2, NAME.img or NAME.raw",
+			name);
+	image = strndup(name, len);
+	if (!image)
+		return -ENOMEM;
+	if (!name_valid(image))
+		return lab_fail(err, len > NAME_MAX_LEN ? -ENAMETOOLONG : -EINVAL,
+				"'%.100s' cannot be an image's name (%s)", image, NAME_RULE);
+	if (model_find(KIND_IMAGE, 0, image, &item))
+		return lab_fail(err, -EEXIST, "image %s exists", image);
+	return 0;
+}
+
+static bool in_tree(const struct upload *u)
+{
+	return u->stage == STAGE_OPEN || u->stage == STAGE_ASKED;
+}
+
+static struct upload *get_locked(uint32_t id)
+{
+	struct upload *u = uploads.first;
+
+	while (u && u->id != id)
+		u = u->next;
+	return u;
+}
+
+/* The one that is still written; NULL if it is gone */
+static struct upload *get_open_locked(uint32_t id)
+{
+	struct upload *u = get_locked(id);
+
+	return u && u->stage == STAGE_OPEN ? u : NULL;
+}
+
+static struct upload *upload_free(struct upload *u)
+{
+	if (!u)
+		return NULL;
+	if (u->fd >= 0)
+		close(u->fd);
+	free(u->path);
+	free(u);
+	return NULL;
+}
+
+static struct node node_of(const struct upload *u)
+{
+	return (struct node){ .class = CLASS_UPLOAD, .id = u->id };
+}
+
+/* Take it out of the tree; it is freed when no file of it is open */
+static void leave_locked(struct upload *u, enum stage stage)
+{
+	struct node node = node_of(u), up = { .class = CLASS_IMAGES };
+
+	if (in_tree(u))
+		notify_gone(node_number(&up), node_number(&node), u->name);
+	u->stage = stage;
+	if (stage == STAGE_GONE && u->path)
+		unlink(u->path);
+}
+
+static void reap_locked(struct upload *u)
+{
+	struct upload **at = &uploads.first;
+
+	if (u->opens || u->stage != STAGE_GONE)
+		return;
+	while (*at != u)
+		at = &(*at)->next;
+	*at = u->next;
+	upload_free(u);
+}
+
+static int open_spool(struct upload *u, struct lab_err *err)
+{
+	char state[256], path[IO_PATH];
+	int r;
+
+	io_path(path, "%s/spool", mirror_state_dir(state));
+	r = io_mkdirs(path, 0700);
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	if (asprintf(&u->path, "%s/" SPOOL_PREFIX "%d-%u", path, getpid(), u->id) < 0) {
+		u->path = NULL;
+		return -ENOMEM;
+	}
+	u->fd = open(u->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return u->fd < 0 ? lab_fail_errno(err, -errno, "%s", u->path) : 0;
+}
+
+int upload_create(const char *name, struct node *ret, struct lab_err *err)
+{
+	struct upload *u;
+	int r = check_name(name, err);
+
+	if (r < 0)
+		return r;
+	if (upload_count() >= UPLOAD_MAX)
+		return lab_fail(err, -EDQUOT, "%d files are being copied in already", UPLOAD_MAX);
+	if (!upload_find(name, ret))
+		return lab_fail(err, -EEXIST, "%s is being copied in already", name);
+	u = calloc(1, sizeof(*u));
+	if (!u)
+		return -ENOMEM;
+	u->fd = -EBADF;
+	snprintf(u->name, sizeof(u->name), "%s", name);
+	SCOPED_LOCK(&uploads.lock);
+	u->id = ++uploads.last_id;
+	r = open_spool(u, err);
+	if (r < 0) {
+		upload_free(u);
+		return r;
+	}
+	u->next = uploads.first;
+	uploads.first = u;
+	*ret = node_of(u);
+	return 0;
+}
+
+bool upload_exists(uint32_t id)
+{
+	SCOPED_LOCK(&uploads.lock);
+	const struct upload *u = get_locked(id);
+
+	return u && in_tree(u);
+}
+
+size_t upload_count(void)
+{
+	size_t n = 0;
+
+	SCOPED_LOCK(&uploads.lock);
+	for (const struct upload *u = uploads.first; u; u = u->next)
+		n += in_tree(u);
+	return n;
+}
+
+int upload_find(const char *name, struct node *ret)
+{
+	SCOPED_LOCK(&uploads.lock);
+
+	for (const struct upload *u = uploads.first; u; u = u->next) {
+		if (!in_tree(u) || strcmp(u->name, name))
+			continue;
+		*ret = node_of(u);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+void upload_list(member_fn fn, void *arg)
+{
+	SCOPED_LOCK(&uploads.lock);
+
+	for (const struct upload *u = uploads.first; u; u = u->next) {
+		struct node node = node_of(u);
+
+		if (in_tree(u) && !fn(arg, u->name, &node))
+			return;
+	}
+}
+
+int upload_stat(uint32_t id, struct stat *ret)
+{
+	SCOPED_LOCK(&uploads.lock);
+	const struct upload *u = get_locked(id);
+	struct stat st;
+
+	if (!u || !in_tree(u))
+		return -ENOENT;
+	if (fstat(u->fd, &st) < 0)
+		return -errno;
+	ret->st_size = st.st_size;
+	ret->st_blocks = st.st_blocks;
+	ret->st_atim = st.st_atim;
+	ret->st_mtim = st.st_mtim;
+	ret->st_ctim = st.st_ctim;
+	return 0;
+}
+
+int upload_hold(uint32_t id)
+{
+	SCOPED_LOCK(&uploads.lock);
+	struct upload *u = get_locked(id);
+
+	if (!u || !in_tree(u))
+		return -ENODEV;
+	u->opens++;
+	return 0;
+}
+
+void upload_release(uint32_t id)
+{
+	SCOPED_LOCK(&uploads.lock);
+	struct upload *u = get_locked(id);
+
+	if (!u)
+		return;
+	u->opens--;
+	if (!u->opens && u->stage == STAGE_OPEN && u->name[0] != '.')
+		leave_locked(u, STAGE_GONE);
+	reap_locked(u);
+}
+
+/* The descriptor for one system call without the lock; the caller holds it open */
+static int fd_of(uint32_t id)
+{
+	SCOPED_LOCK(&uploads.lock);
+	const struct upload *u = get_open_locked(id);
+
+	return u ? u->fd : -ENODEV;
+}
+
+ssize_t upload_read(uint32_t id, void *buf, size_t size, off_t off)
+{
+	int fd = fd_of(id);
+	ssize_t n = fd < 0 ? fd : RETRY(pread(fd, buf, size, off));
+
+	return n == -1 ? -errno : n;
+}
+
+/* Remember a failure, for the close; 0 or the failure */
+static int note_write(uint32_t id, ssize_t n)
+{
+	SCOPED_LOCK(&uploads.lock);
+	struct upload *u = get_open_locked(id);
+
+	if (!u)
+		return -ENODEV;
+	u->written = true;
+	if (n < 0 && !u->failed)
+		u->failed = -errno;
+	return n < 0 ? -errno : 0;
+}
+
+ssize_t upload_write(uint32_t id, const void *buf, size_t size, off_t off)
+{
+	size_t done = 0;
+	int fd = fd_of(id);
+
+	if (fd < 0)
+		return fd;
+	while (done < size) {
+		ssize_t n = -1;
+		int r;
+
+		if (off + (off_t)size > UPLOAD_MAX_SIZE)
+			errno = EFBIG;
+		else
+			n = RETRY(pwrite(fd, (const char *)buf + done, size - done,
+					 off + (off_t)done));
+		r = note_write(id, n);
+		if (r < 0)
+			return r;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+int upload_truncate(uint32_t id, off_t size)
+{
+	int fd = fd_of(id);
+
+	if (fd < 0)
+		return fd;
+	if (size > UPLOAD_MAX_SIZE)
+		return -EFBIG;
+	return size			     ? note_write(id, RETRY(ftruncate(fd, size)))
+	       : RETRY(ftruncate(fd, 0)) < 0 ? -errno
+					     : 0;
+}
+
+int upload_fallocate(uint32_t id, int mode, off_t off, off_t len)
+{
+	int fd = fd_of(id);
+
+	if (fd < 0)
+		return fd;
+	if (off > UPLOAD_MAX_SIZE || len > UPLOAD_MAX_SIZE - off)
+		return -EFBIG;
+	return RETRY(fallocate(fd, mode, off, len)) < 0 ? -errno : 0;
+}
+
+off_t upload_seek(uint32_t id, off_t off, int whence)
+{
+	int fd = fd_of(id);
+	off_t at = fd < 0 ? fd : lseek(fd, off, whence);
+
+	return at == -1 ? -errno : at;
+}
+
+/* The n-th field of /proc/PID/stat, from 3 (what follows the name) on */
+static uint64_t stat_field(const char *text, int n)
+{
+	const char *at = strrchr(text, ')');
+
+	for (int field = 3; at && field <= n; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+#define STAT_FLAGS 9
+#define STAT_EXIT_CODE 52
+#define FLAG_EXITING 0x4 /* PF_EXITING, since Linux 2.6 */
+
+/* Whether a process closes its files because a signal ends it */
+static bool was_killed(pid_t pid)
+{
+	autofree char *text = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (pid <= 0 || io_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return false;
+	return stat_field(text, STAT_FLAGS) & FLAG_EXITING &&
+	       stat_field(text, STAT_EXIT_CODE) & 0x7f;
+}
+
+static int ask_locked(struct upload *u, struct action *ret)
+{
+	size_t len = 0;
+	const char *format = format_of(u->name, &len);
+
+	ret->method = "POST";
+	client_path(ret->path, "/v1/images");
+	snprintf(ret->name, sizeof(ret->name), "%.*s", (int)len, u->name);
+	ret->body = json_pack("{s:s, s:s, s:s, s:b}", "import", u->path, "name", ret->name,
+			      "format", format, "consume", 1);
+	ret->until = UNTIL_APPEARED;
+	ret->kind = KIND_IMAGE;
+	if (!ret->body)
+		return -ENOMEM;
+	u->stage = STAGE_ASKED;
+	return 0;
+}
+
+int upload_close(uint32_t id, pid_t pid, struct action *ret, struct lab_err *err)
+{
+	SCOPED_LOCK(&uploads.lock);
+	struct upload *u = get_open_locked(id);
+	int r = 0;
+
+	if (!u || (!u->written && !u->failed))
+		return 1;
+	if (was_killed(pid))
+		r = lab_fail(err, -EINTR, "the copy of %s was killed", u->name);
+	else if (u->failed)
+		r = lab_fail_errno(err, u->failed, "writing %s", u->name);
+	if (r < 0) {
+		leave_locked(u, STAGE_GONE);
+		return r;
+	}
+	return u->name[0] == '.' ? 1 : ask_locked(u, ret);
+}
+
+int upload_rename(uint32_t id, const char *name, struct action *ret, struct lab_err *err)
+{
+	struct upload *u;
+	int r = check_name(name, err);
+
+	if (r < 0)
+		return r;
+	SCOPED_LOCK(&uploads.lock);
+	u = get_open_locked(id);
+	if (!u)
+		return lab_fail(err, -EBUSY, "it is being imported");
+	if (u->failed)
+		return lab_fail_errno(err, u->failed, "writing %s", u->name);
+	snprintf(u->name, sizeof(u->name), "%s", name);
+	/* While it is written, its close asks */
+	return u->opens || name[0] == '.' ? 1 : ask_locked(u, ret);
+}
+
+void upload_asked(uint32_t id, int result, uint64_t job)
+{
+	SCOPED_LOCK(&uploads.lock);
+	struct upload *u = get_locked(id);
+	char text[LAB_ERR_TEXT];
+
+	if (!u)
+		return;
+	u->job = job;
+	/* The job may have ended before its number was known here */
+	leave_locked(u, result || model_job(job, text) <= 0 ? STAGE_GONE : STAGE_TAKEN);
+	reap_locked(u);
+}
+
+void upload_drop(uint32_t id)
+{
+	SCOPED_LOCK(&uploads.lock);
+	struct upload *u = get_locked(id);
+
+	if (!u || u->stage == STAGE_TAKEN)
+		return;
+	leave_locked(u, STAGE_GONE);
+	reap_locked(u);
+}
+
+void upload_job(const json_t *job)
+{
+	const char *state = json_string_value(json_object_get(job, "state"));
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(job, "id"));
+	struct upload *next;
+
+	if (!state || !strcmp(state, "queued") || !strcmp(state, "running"))
+		return;
+	SCOPED_LOCK(&uploads.lock);
+	for (struct upload *u = uploads.first; u; u = next) {
+		next = u->next;
+		if (u->stage != STAGE_TAKEN || u->job != id)
+			continue;
+		leave_locked(u, STAGE_GONE);
+		reap_locked(u);
+	}
+}
+
+void upload_sweep(void)
+{
+	char state[256], path[IO_PATH];
+	autodir DIR *dir = NULL;
+	struct dirent *d;
+
+	io_path(path, "%s/spool", mirror_state_dir(state));
+	dir = opendir(path);
+	while (dir && (d = readdir(dir))) {
+		int pid, n;
+
+		if (sscanf(d->d_name, SPOOL_PREFIX "%d-%d", &pid, &n) == 2 && kill(pid, 0) < 0 &&
+		    errno == ESRCH)
+			unlinkat(dirfd(dir), d->d_name, 0);
+	}
+}
