@@ -91,7 +91,7 @@ static int run_in_guest(struct cli *cli, const struct object *o, json_t *body)
 
 struct options {
 	bool input;
-	double timeout;
+	uint64_t timeout; /* seconds */
 	json_t *env;
 };
 
@@ -113,7 +113,7 @@ static int take_timeout(struct cli *cli, struct options *opt, const char *arg)
 
 	if (num_duration(arg, &us) < 0 || !us)
 		return cli_usage(cli, "'%s' is not a duration such as 90, 90s or 5m", arg);
-	opt->timeout = (double)us / 1e6;
+	opt->timeout = (us + 999999) / 1000000;
 	return 0;
 }
 
@@ -161,7 +161,7 @@ static json_t *make_body(struct cli *cli, char **words, const struct options *op
 	}
 	body = json_pack("{s:O, s:O}", "argv", argv, "env", opt->env);
 	if (opt->timeout > 0)
-		json_object_set_new(body, "timeout", json_real(opt->timeout));
+		json_object_set_new(body, "timeout", json_integer((json_int_t)opt->timeout));
 	if (opt->input) {
 		r = io_read_fd(STDIN_FILENO, EXEC_MAX_STDIN, &input, &len);
 		text = r < 0 ? NULL : base64_text(input, len);
@@ -217,7 +217,7 @@ const struct command cmd_exec = {
 		"ended it; labctl's own are 1, 2 and 3, with a message.\n\n"
 		"  -e, --env NAME=VALUE  set in its environment; may be repeated\n"
 		"  -i, --stdin           give it standard input, read to its end first\n"
-		"  -t, --timeout TIME    kill it after TIME (90, 90s, 5m)\n\n"
+		"  -t, --timeout TIME    kill it after TIME (90, 90s, 5m; default: 1h)\n\n"
 		"Example:\n  labctl exec demo/db -- mysqladmin status\n",
 	.run = run_exec,
 };

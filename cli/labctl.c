@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/help.h"
 
 #include "lib/names.h"
 #include "lib/util.h"
@@ -80,7 +81,7 @@ int main(int argc, char **argv)
 		return CLI_OK;
 	}
 	if (optind == argc) {
-		cmd_help.run(&cli, 1, argv);
+		help_command(&cmd_help);
 		return CLI_USAGE;
 	}
 	code = run_command(&cli, argc - optind, argv + optind);
