@@ -596,7 +596,9 @@ static int on_request(sd_event_source *source, int sock, uint32_t revents, void 
 	} else if (n <= 0) {
 		r = -EPIPE;
 	} else {
-		r = reply(c, protocol_answer(c->lab, buf, (size_t)n, fds, nfds, &ret_fd), ret_fd);
+		json_t *answer = protocol_answer(c->lab, buf, (size_t)n, fds, nfds, &ret_fd);
+
+		r = reply(c, answer, ret_fd);
 	}
 	if (r < 0)
 		client_free(c);
