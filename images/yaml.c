@@ -6,6 +6,7 @@
 #include "lib/num.h"
 #include "lib/util.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <string.h>
 #include <yaml.h>
@@ -15,16 +16,22 @@ struct problem {
 	char *message;
 };
 
+/* A node, with the one that was made before it */
+struct owned {
+	struct ynode node;
+	struct owned *before;
+};
+
 /**
  * struct ydoc - a document
- * @all:	every node, for freeing; grows
+ * @last:	the newest node; all are freed from it
  * @overflow:	problems that were not kept
  * @failed:	out of memory while a problem was added
  */
 struct ydoc {
 	struct ynode *root;
-	struct ynode **all;
-	size_t nall, room, max_nodes;
+	struct owned *last;
+	size_t nodes, max_nodes;
 	struct problem problems[YDOC_MAX_PROBLEMS];
 	size_t nproblems, overflow;
 	bool failed;
@@ -100,13 +107,15 @@ struct ydoc *ydoc_free(struct ydoc *doc)
 {
 	if (!doc)
 		return NULL;
-	for (size_t i = 0; i < doc->nall; i++) {
-		free(doc->all[i]->text);
-		free(doc->all[i]);
+	while (doc->last) {
+		struct owned *o = doc->last;
+
+		doc->last = o->before;
+		free(o->node.text);
+		free(o);
 	}
 	for (size_t i = 0; i < doc->nproblems; i++)
 		free(doc->problems[i].message);
-	free(doc->all);
 	free(doc);
 	return NULL;
 }
@@ -119,25 +128,17 @@ static void cleanup_ydoc(struct ydoc **doc)
 /* A new node that the document owns; NULL: out of memory */
 static struct ynode *new_node(struct ydoc *doc, enum ynode_type type, const yaml_mark_t *mark)
 {
-	struct ynode *n;
+	struct owned *o = calloc(1, sizeof(*o));
 
-	if (doc->nall == doc->room) {
-		size_t room = doc->room ? 2 * doc->room : 64;
-		struct ynode **more = reallocarray(doc->all, room, sizeof(*more));
-
-		if (!more)
-			return NULL;
-		doc->all = more;
-		doc->room = room;
-	}
-	n = calloc(1, sizeof(*n));
-	if (!n)
+	if (!o)
 		return NULL;
-	n->type = type;
-	n->line = (unsigned int)mark->line + 1;
-	n->column = (unsigned int)mark->column + 1;
-	doc->all[doc->nall++] = n;
-	return n;
+	o->node.type = type;
+	o->node.line = (unsigned int)mark->line + 1;
+	o->node.column = (unsigned int)mark->column + 1;
+	o->before = doc->last;
+	doc->last = o;
+	doc->nodes++;
+	return &o->node;
 }
 
 /* Put a node where the builder stands; 0, or -EINVAL with a problem added */
@@ -150,6 +151,7 @@ static int place(struct builder *b, struct ynode *n)
 		return 0;
 	}
 	l = &b->levels[b->depth - 1];
+	assert(l->node);
 	if (l->node->type == YNODE_MAP && !l->key) {
 		char buf[YNODE_SHOW];
 
@@ -187,6 +189,7 @@ static int check_duplicates(struct ydoc *doc, const struct ynode *map)
 {
 	autojson json_t *seen = json_object();
 
+	assert(map);
 	for (const struct ynode *v = map->child; v; v = v->next) {
 		const json_t *before = json_object_get(seen, v->key->text);
 		char buf[YNODE_SHOW];
@@ -237,7 +240,7 @@ static int refuse_extras(struct builder *b, const yaml_event_t *ev)
 		problem_at(b->doc, line, column, "a second document begins; expected only one");
 		return -EINVAL;
 	}
-	if (b->doc->nall >= b->doc->max_nodes) {
+	if (b->doc->nodes >= b->doc->max_nodes) {
 		problem_at(b->doc, line, column, "more than %zu values in one file",
 			   b->doc->max_nodes);
 		return -EINVAL;

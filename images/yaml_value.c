@@ -46,23 +46,30 @@ static const char *escape(unsigned char c)
 
 const char *ynode_show(char buf[YNODE_SHOW], const struct ynode *n)
 {
-	size_t at = 1;
+	char text[YNODE_SHOW - 6]; /* quotes, dots and NUL */
+	size_t at = 0;
 	const char *s;
 
-	if (ynode_null(n))
-		return strcpy(buf, "nothing");
-	if (n->type != YNODE_SCALAR)
-		return strcpy(buf, n->type == YNODE_LIST ? "a list" : "a map");
-	buf[0] = '\'';
-	for (s = n->text; *s && at < YNODE_SHOW - 12; s++) {
+	if (ynode_null(n) || n->type != YNODE_SCALAR) {
+		snprintf(buf, YNODE_SHOW, "%s",
+			 ynode_null(n)		 ? "nothing"
+			 : n->type == YNODE_LIST ? "a list"
+						 : "a map");
+		return buf;
+	}
+	for (s = n->text; *s && at < sizeof(text) - 6; s++) {
 		const char *e = escape((unsigned char)*s);
 
-		at = (size_t)(stpcpy(buf + at, e ? e : (char[]){ *s, '\0' }) - buf);
+		if (!e)
+			text[at++] = *s;
+		for (; e && *e; e++)
+			text[at++] = *e;
 	}
 	/* never cut a UTF-8 sequence */
-	while ((*s & 0xc0) == 0x80 && at < YNODE_SHOW - 6)
-		buf[at++] = *s++;
-	strcpy(buf + at, *s ? "...'" : "'");
+	while ((*s & 0xc0) == 0x80 && at < sizeof(text) - 1)
+		text[at++] = *s++;
+	text[at] = '\0';
+	snprintf(buf, YNODE_SHOW, "'%s%s'", text, *s ? "..." : "");
 	return buf;
 }
 
@@ -79,11 +86,11 @@ void ydoc_unknown(struct ydoc *doc, const struct ynode *at, const char *what,
 		return;
 	}
 	for (; *known && used + strlen(*known) + 8 < sizeof(list); known++)
-		used += (size_t)sprintf(list + used, "%s%s", used ? ", " : "", *known);
-	if (*known)
-		strcpy(list + used, ", ...");
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "",
+					 *known);
 	if (used)
-		ydoc_problem(doc, at, "unknown %s %s; known are: %s", what, buf, list);
+		ydoc_problem(doc, at, "unknown %s %s; known are: %s%s", what, buf, list,
+			     *known ? ", ..." : "");
 	else
 		ydoc_problem(doc, at, "unknown %s %s; there are none", what, buf);
 }

@@ -79,8 +79,7 @@ static const char *join(char *buf, size_t len, const json_t *list)
 	json_t *v;
 
 	snprintf(buf, len, "none");
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		const char *comma = i ? ", " : "";
 		int n;
 
@@ -120,16 +119,16 @@ static void compare_disks(struct reason *why, const json_t *from, const json_t *
 	const char *name;
 	json_t *v;
 
-	json_object_foreach((json_t *)to, name, v)
-	{
+	json_object_foreach((json_t *)to, name, v) {
 		snprintf(what, sizeof(what), "disk %s", name);
 		if (json_object_get(from, name))
 			compare(why, true, what, "size", json_object_get(from, name), v);
 		else
 			because(why, true, "%s added", what);
 	}
-	json_object_foreach((json_t *)from, name, v) if (!json_object_get(to, name))
-		because(why, true, "disk %s removed, with all that is on it", name);
+	json_object_foreach((json_t *)from, name, v)
+		if (!json_object_get(to, name))
+			because(why, true, "disk %s removed, with all that is on it", name);
 }
 
 /* Whether two objects have the same keys in the same order */
@@ -156,8 +155,7 @@ static void compare_nics(struct reason *why, const json_t *from, const json_t *t
 	const char *name;
 	json_t *v;
 
-	json_object_foreach((json_t *)to, name, v)
-	{
+	json_object_foreach((json_t *)to, name, v) {
 		const json_t *was = json_object_get(from, name);
 
 		if (!was) {
@@ -171,8 +169,9 @@ static void compare_nics(struct reason *why, const json_t *from, const json_t *t
 		if (json_object_get(changed, name))
 			because(why, true, "network %s is made anew", name);
 	}
-	json_object_foreach((json_t *)from, name, v) if (!json_object_get(to, name))
-		because(why, true, "network %s removed", name);
+	json_object_foreach((json_t *)from, name, v)
+		if (!json_object_get(to, name))
+			because(why, true, "network %s removed", name);
 	if (before == strlen(why->text) && !same_order(from, to))
 		because(why, true, "order of networks changed");
 }
@@ -235,8 +234,7 @@ static int add_present(json_t *list, const char *type, const json_t *from, const
 	const char *name;
 	json_t *v;
 
-	json_object_foreach((json_t *)to, name, v)
-	{
+	json_object_foreach((json_t *)to, name, v) {
 		const json_t *was = json_object_get(from, name);
 		struct reason why = { "", false };
 		const char *action = "create";
@@ -263,10 +261,10 @@ static int add_gone(json_t *list, const char *type, const json_t *from, const js
 	const char *name;
 	json_t *v;
 
-	json_object_foreach((json_t *)from, name,
-			    v) if (!json_object_get(to, name) &&
-				   add(list, type, name, "remove", "no longer in the lab file") <
-					   0) return -ENOMEM;
+	json_object_foreach((json_t *)from, name, v)
+		if (!json_object_get(to, name) &&
+		    add(list, type, name, "remove", "no longer in the lab file") < 0)
+			return -ENOMEM;
 	return 0;
 }
 

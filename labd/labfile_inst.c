@@ -185,8 +185,7 @@ static int claim_port(struct lab_reader *r, const struct lab_inst *inst, const s
 		if (put(r->ports, key, users) < 0)
 			return -ENOMEM;
 	}
-	json_array_foreach(users, i, user)
-	{
+	json_array_foreach(users, i, user) {
 		const char *other = json_string_value(json_array_get(user, 0));
 
 		if (strcmp(addr, other) && strcmp(addr, "0.0.0.0") && strcmp(other, "0.0.0.0"))
@@ -218,8 +217,7 @@ static int read_forward(struct lab_reader *r, const struct lab_inst *inst, const
 			     json_array_size(forwards), LAB_MAX_FORWARDS);
 	if (ydoc_problems(r->doc) != before)
 		return 0;
-	json_array_foreach(forwards, i, f)
-	{
+	json_array_foreach(forwards, i, f) {
 		const struct ynode *where = at ? ynode_name(at) : services;
 
 		if (claim_port(r, inst, where, f) < 0)

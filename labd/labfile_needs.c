@@ -25,7 +25,9 @@ static bool has_text(const json_t *list, const char *text)
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(list, i, v) if (!strcmp(json_string_value(v), text)) return true;
+	json_array_foreach(list, i, v)
+		if (!strcmp(json_string_value(v), text))
+			return true;
 	return false;
 }
 
@@ -85,9 +87,9 @@ static int resolve(struct lab_reader *r, const struct lab_inst *inst)
 	size_t i;
 
 	if (!n) {
-		json_array_foreach(inst->wants, i,
-				   v) if (service_need(r, inst, json_string_value(v), needs) <
-					  0) return -ENOMEM;
+		json_array_foreach(inst->wants, i, v)
+			if (service_need(r, inst, json_string_value(v), needs) < 0)
+				return -ENOMEM;
 		return 0;
 	}
 	if (!ydoc_list(r->doc, n, "instances"))
@@ -113,13 +115,12 @@ static void report_cycle(const struct search *s, size_t from)
 	char text[1024] = "";
 	size_t used = 0, i;
 
-	for (i = from; i < s->depth && used + 128 < sizeof(text); i++)
-		used += (size_t)sprintf(text + used, "%s -> ", s->r->insts[s->path[i]].name);
-	if (i < s->depth)
-		used += (size_t)sprintf(text + used, "... -> ");
-	sprintf(text + used, "%s", first->name);
+	for (i = from; i < s->depth && used + 64 < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s -> ",
+					 s->r->insts[s->path[i]].name);
 	ydoc_problem(s->r->doc, needs_node(&s->r->insts[s->path[s->depth - 1]], first->name),
-		     "needs form a cycle: %s", text);
+		     "needs form a cycle: %s%s%s", text, i < s->depth ? "... -> " : "",
+		     first->name);
 }
 
 static void visit(struct search *s, size_t i)
@@ -130,8 +131,7 @@ static void visit(struct search *s, size_t i)
 
 	s->state[i] = OPEN;
 	s->path[s->depth++] = i;
-	json_array_foreach(needs, k, v)
-	{
+	json_array_foreach(needs, k, v) {
 		size_t next = (size_t)json_integer_value(
 			json_object_get(s->r->index, json_string_value(v)));
 

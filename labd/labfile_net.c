@@ -400,8 +400,7 @@ int labfile_addresses(struct lab_reader *r)
 			const char *name;
 			json_t *nic;
 
-			json_object_foreach(json_object_get(inst->spec, "networks"), name, nic)
-			{
+			json_object_foreach(json_object_get(inst->spec, "networks"), name, nic) {
 				const struct lab_net *net = find_net(r, name);
 				const char *addr = json_string_value(json_object_get(nic, "addr"));
 

@@ -180,8 +180,7 @@ static int merge_list(json_t *into, const json_t *service, const char *key)
 		if (json_object_set_new(into, key, target) < 0)
 			return -ENOMEM;
 	}
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		for (j = 0; j < json_array_size(target); j++)
 			if (json_equal(json_array_get(target, j), v))
 				break;
@@ -223,8 +222,7 @@ static int add_service(struct lab_reader *r, const struct ynode *n, bool image_g
 
 	if (!ydoc_name(r->doc, n, "a service's name", &name))
 		return 0;
-	json_array_foreach(names, i, v)
-	{
+	json_array_foreach(names, i, v) {
 		if (strcmp(json_string_value(v), name))
 			continue;
 		ydoc_problem(r->doc, n, "service '%s' is given twice", name);

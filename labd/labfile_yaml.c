@@ -124,11 +124,15 @@ static int value(struct writer *w, const json_t *v)
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
 		id = flow(w);
-		json_object_foreach((json_t *)v, key, item) put(w, id, key, value(w, item));
+		json_object_foreach((json_t *)v, key, item) {
+			put(w, id, key, value(w, item));
+		}
 		return id;
 	case JSON_ARRAY:
 		id = list(w);
-		json_array_foreach(v, i, item) add(w, id, value(w, item));
+		json_array_foreach(v, i, item) {
+			add(w, id, value(w, item));
+		}
 		return id;
 	case JSON_STRING:
 		return string(w, json_string_value(v));
@@ -150,8 +154,9 @@ static int disks(struct writer *w, const json_t *spec)
 	const char *name;
 	const json_t *disk;
 
-	json_object_foreach((json_t *)spec, name, disk)
+	json_object_foreach((json_t *)spec, name, disk) {
 		put(w, id, name, size(w, json_object_get(disk, "size")));
+	}
 	return id;
 }
 
@@ -161,8 +166,7 @@ static int nics(struct writer *w, const json_t *spec)
 	const char *name;
 	const json_t *nic;
 
-	json_object_foreach((json_t *)spec, name, nic)
-	{
+	json_object_foreach((json_t *)spec, name, nic) {
 		const char *mac = json_string_value(json_object_get(nic, "mac"));
 		int one = flow(w);
 
@@ -187,8 +191,7 @@ static bool short_forwards(const json_t *spec)
 	char key[NUM_TEXT];
 	size_t i;
 
-	json_array_foreach(spec, i, f)
-	{
+	json_array_foreach(spec, i, f) {
 		const char *addr = json_string_value(json_object_get(f, "bind"));
 
 		snprintf(key, sizeof(key), "%lld",
@@ -209,8 +212,7 @@ static int forwards(struct writer *w, const json_t *spec)
 	if (!short_forwards(spec))
 		return value(w, spec);
 	id = flow(w);
-	json_array_foreach(spec, i, f)
-	{
+	json_array_foreach(spec, i, f) {
 		int host = number(w, json_object_get(f, "host"));
 		int guest = number(w, json_object_get(f, "guest"));
 
@@ -226,10 +228,13 @@ static int instance(struct writer *w, const json_t *spec)
 	const char *key;
 	const json_t *v;
 
-	json_object_foreach((json_t *)spec, key, v)
-	{
-		if (!strcmp(key, "memory"))
+	json_object_foreach((json_t *)spec, key, v) {
+		bool bytes = !strcmp(key, "memory") || !strcmp(key, "root");
+
+		if (bytes && json_integer_value(v))
 			put(w, id, key, size(w, v));
+		else if (bytes)
+			continue; /* a root of 0 is: as the image has it */
 		else if (!strcmp(key, "disks"))
 			put(w, id, key, disks(w, v));
 		else if (!strcmp(key, "networks"))
@@ -238,10 +243,8 @@ static int instance(struct writer *w, const json_t *spec)
 			put(w, id, key, ready(w, v));
 		else if (!strcmp(key, "forward"))
 			put(w, id, key, forwards(w, v));
-		else if (strcmp(key, "root"))
+		else
 			put(w, id, key, value(w, v));
-		else if (json_integer_value(v)) /* 0 is: as the image has it */
-			put(w, id, key, size(w, v));
 	}
 	return id;
 }
@@ -254,7 +257,9 @@ static int objects(struct writer *w, const json_t *specs,
 	const char *name;
 	const json_t *v;
 
-	json_object_foreach((json_t *)specs, name, v) put(w, id, name, one(w, v));
+	json_object_foreach((json_t *)specs, name, v) {
+		put(w, id, name, one(w, v));
+	}
 	return id;
 }
 
@@ -264,8 +269,7 @@ static void lab(struct writer *w, const json_t *spec)
 	const char *key;
 	const json_t *v;
 
-	json_object_foreach((json_t *)spec, key, v)
-	{
+	json_object_foreach((json_t *)spec, key, v) {
 		if (!strcmp(key, "instances"))
 			put(w, id, key, objects(w, v, instance));
 		else if (!strcmp(key, "networks"))

@@ -92,13 +92,14 @@ int io_write_file(int dirfd, const char *path, const void *data, size_t len, mod
 
 int io_mkdirs(const char *path, mode_t mode)
 {
-	autofree char *copy = strdup(path);
+	autofree char *copy = NULL;
 	struct stat st;
 
+	if (!*path)
+		return -ENOENT;
+	copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;
-	if (!*copy)
-		return -ENOENT;
 	for (char *p = copy + 1; *p; p++) {
 		if (*p != '/')
 			continue;

@@ -24,8 +24,7 @@ static void check_problems(json_t *problems, const struct lab_err *err)
 
 	if (!json_array_size(problems) || !*err->text)
 		abort();
-	json_array_foreach(problems, i, p)
-	{
+	json_array_foreach(problems, i, p) {
 		long long line = json_integer_value(json_object_get(p, "line"));
 		long long column = json_integer_value(json_object_get(p, "column"));
 
@@ -48,7 +47,9 @@ static void check_same(const char *text, const char *what, const json_t *spec, c
 		abort();
 	}
 	dump = json_dumps(again, JSON_COMPACT);
-	if (!dump || strcmp(dump, json)) {
+	if (!dump)
+		abort();
+	if (strcmp(dump, json)) {
 		fprintf(stderr, "%s\nwas: %s\nnow: %s\n", text, json, dump);
 		abort();
 	}

@@ -25,7 +25,7 @@ static int set_up(void **state)
 	(void)state;
 	if (srcdir && chdir(srcdir) < 0)
 		return -1;
-	strcpy(test_paths.data, "tests/unit/labfile");
+	snprintf(test_paths.data, sizeof(test_paths.data), "tests/unit/labfile");
 	return 0;
 }
 
@@ -38,11 +38,12 @@ static char *problems_text(const json_t *problems)
 	json_t *p;
 
 	assert_non_null(f);
-	json_array_foreach(problems, i, p)
+	json_array_foreach(problems, i, p) {
 		fprintf(f, "%s%lld:%lld: %s", i ? "\n" : "",
 			json_integer_value(json_object_get(p, "line")),
 			json_integer_value(json_object_get(p, "column")),
 			json_string_value(json_object_get(p, "message")));
+	}
 	fclose(f);
 	return text;
 }
@@ -114,7 +115,7 @@ static const struct bad bad_files[] = {
 	{ "lab: "
 	  "abcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghij\n",
 	  "1:6: expected a lab's name " RULE
-	  ", found 'abcdefghijabcdefghijabcdefghijabcdefghijabcdefghija...'" },
+	  ", found 'abcdefghijabcdefghijabcdefghijabcdefghijabcdefghijab...'" },
 	/* values */
 	{ TINY ", memory: lots }\n", "3:29: expected a size such as 512M, found 'lots'" },
 	{ TINY ", memory: 63M }\n", "3:29: expected a size from 64 MiB to 1 TiB, found '63M'" },
@@ -371,7 +372,7 @@ static void test_many_problems(void **state)
 
 	(void)state;
 	for (int i = 0; i < 1000; i++)
-		used += (size_t)sprintf(text + used, "key%d: 1\n", i);
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "key%d: 1\n", i);
 	assert_int_equal(labfile_read(text, used, "lab.yaml", &test_paths, NULL, &spec, &problems,
 				      &err),
 			 -EINVAL);
@@ -585,10 +586,11 @@ static void check_changes(const char *from, const char *to, const char *expected
 	json_t *c;
 
 	assert_int_equal(labfile_changes(a, b, &changes, &err), 0);
-	json_array_foreach(changes, i, c)
+	json_array_foreach(changes, i, c) {
 		fprintf(f, "%s %s: %s\n", json_string_value(json_object_get(c, "action")),
 			json_string_value(json_object_get(c, "object")),
 			json_string_value(json_object_get(c, "reason")));
+	}
 	fclose(f);
 	assert_string_equal(text, expected);
 }
@@ -670,7 +672,7 @@ static void test_shipped(void **state)
 
 	(void)state;
 	assert_non_null(dir);
-	strcpy(test_paths.data, "stack");
+	snprintf(test_paths.data, sizeof(test_paths.data), "stack");
 	while ((de = readdir(dir))) {
 		autofree char *text = NULL;
 
@@ -679,7 +681,7 @@ static void test_shipped(void **state)
 		assert_int_equal(io_read_file(dirfd(dir), de->d_name, 1 << 20, &text, NULL), 0);
 		json_decref(read_good(text, NULL));
 	}
-	strcpy(test_paths.data, "tests/unit/labfile");
+	snprintf(test_paths.data, sizeof(test_paths.data), "tests/unit/labfile");
 }
 
 int main(void)

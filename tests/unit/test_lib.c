@@ -548,11 +548,14 @@ static void test_run_clean(void **state)
 	assert_string_equal(out, "0 1 2 3 /dev/null\nSigIgn:\t0000000000000000\n");
 }
 
-static void count_line(void *arg, const char *line)
+#define SEEN 100
+
+static void note_line(void *arg, const char *line)
 {
 	char *seen = arg;
+	size_t used = strlen(seen);
 
-	strcat(strcat(seen, line), "|");
+	snprintf(seen + used, SEEN - used, "%s|", line);
 }
 
 static bool cancel_later(void *arg)
@@ -565,11 +568,11 @@ static void test_run_limits(void **state)
 	struct lab_err err = LAB_ERR_INIT;
 	uint64_t start = num_now_us();
 	autofree char *out = NULL;
-	char seen[100] = "";
+	char seen[SEEN] = "";
 	int asked = 0;
 	struct run run = { .argv = SH("printf 'a\\n\\nb\\nlast'"),
 			   .deadline = UINT64_MAX,
-			   .line = count_line,
+			   .line = note_line,
 			   .line_arg = seen };
 
 	(void)state;
