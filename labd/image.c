@@ -61,8 +61,10 @@ int image_save(struct labd *d, struct image *im, struct lab_err *err)
 void image_set_state(struct labd *d, struct image *im, const char *state, const char *error)
 {
 	pthread_mutex_lock(&d->lock);
-	snprintf(im->state, sizeof(im->state), "%s", state);
-	snprintf(im->error, sizeof(im->error), "%s", error);
+	if (state != im->state)
+		snprintf(im->state, sizeof(im->state), "%s", state);
+	if (error != im->error)
+		snprintf(im->error, sizeof(im->error), "%s", error);
 	events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);

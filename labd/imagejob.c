@@ -46,7 +46,12 @@ static int link_image(const char *from, const char *to)
 	static const char *const files[] = { "disk.qcow2", "vmlinuz",	 "initrd.img",
 					     "build.log",  "build.json", "manifest.json" };
 	char tmp[IO_PATH], a[IO_PATH], b[IO_PATH];
-	int r = io_mkdirs(io_path(tmp, "%s.%d.tmp", to, gettid()), 0755);
+	int r;
+
+	/* its manifest is written last: without it there is no image */
+	if (access(io_path(a, "%s/manifest.json", from), F_OK) < 0)
+		return -errno;
+	r = io_mkdirs(io_path(tmp, "%s.%d.tmp", to, gettid()), 0755);
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(files); i++) {
 		io_path(a, "%s/%s", from, files[i]);

@@ -65,7 +65,8 @@ int instance_save(struct labd *d, struct instance *in, struct lab_err *err)
 void instance_set_state(struct labd *d, struct instance *in, const char *state, const char *error)
 {
 	pthread_mutex_lock(&d->lock);
-	snprintf(in->state, sizeof(in->state), "%s", state);
+	if (state != in->state)
+		snprintf(in->state, sizeof(in->state), "%s", state);
 	if (error)
 		snprintf(in->error, sizeof(in->error), "%s", error);
 	in->changed = num_wall();
@@ -79,7 +80,8 @@ void instance_set_ready(struct labd *d, struct instance *in, const char *ready, 
 {
 	pthread_mutex_lock(&d->lock);
 	snprintf(in->ready, sizeof(in->ready), "%s", ready);
-	snprintf(in->ready_text, sizeof(in->ready_text), "%s", text);
+	if (text != in->ready_text)
+		snprintf(in->ready_text, sizeof(in->ready_text), "%s", text);
 	instance_emit(d, in);
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);

@@ -44,7 +44,8 @@ int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 void lab_set_state(struct labd *d, struct lab *lab, const char *state, const char *error)
 {
 	pthread_mutex_lock(&d->lock);
-	snprintf(lab->state, sizeof(lab->state), "%s", state);
+	if (state != lab->state)
+		snprintf(lab->state, sizeof(lab->state), "%s", state);
 	if (error)
 		snprintf(lab->error, sizeof(lab->error), "%s", error);
 	lab->changed = num_wall();
@@ -156,8 +157,12 @@ static int sync_children(struct labd *d, struct lab *lab, json_t **ret_gone, str
 	const char *name;
 	int r = 0;
 
-	json_object_foreach(nets, name, each) if (!r) r = add_network(d, lab, name, err);
-	json_object_foreach(instances, name, each) if (!r) r = add_instance(d, lab, name, err);
+	json_object_foreach(nets, name, each)
+		if (!r)
+			r = add_network(d, lab, name, err);
+	json_object_foreach(instances, name, each)
+		if (!r)
+			r = add_instance(d, lab, name, err);
 	if (r < 0)
 		return r;
 	for (net = TAILQ_FIRST(&lab->networks); net; net = next) {

@@ -42,8 +42,9 @@ static bool needs(const struct instance *in, const struct instance *other)
 	const json_t *need;
 	size_t i;
 
-	json_array_foreach(json_object_get(instance_spec(in), "needs"), i,
-			   need) if (!strcmp(json_string_value(need), other->name)) return true;
+	json_array_foreach(json_object_get(instance_spec(in), "needs"), i, need)
+		if (!strcmp(json_string_value(need), other->name))
+			return true;
 	return false;
 }
 
@@ -115,8 +116,7 @@ static int wait_for_needs(struct startset *s, struct instance *in, struct lab_er
 	size_t i;
 
 	SCOPED_LOCK(&s->d->lock);
-	json_array_foreach(json_object_get(instance_spec(in), "needs"), i, need)
-	{
+	json_array_foreach(json_object_get(instance_spec(in), "needs"), i, need) {
 		int r;
 
 		while ((r = need_state(s, json_string_value(need), err)) > 0) {
@@ -179,8 +179,8 @@ static void start_member(void *arg, size_t i)
 	job_item_end(s->job, item, r);
 	SCOPED_LOCK(&s->d->lock);
 	m->ended = true;
-	if (r < 0 && !m->err.code)
-		m->err.code = r;
+	/* words of tries that succeeded in the end do not count */
+	m->err.code = MIN(r, 0);
 	pthread_cond_broadcast(&s->d->changed);
 }
 
@@ -197,6 +197,14 @@ static int add_all_nics(struct startset *s, struct lab_err *err)
 	return n ? network_add_nics(s->d, ins[0]->lab, ins, n, err) : 0;
 }
 
+/* From here on they should run, also those whose turn never comes */
+static void want_all(struct startset *s)
+{
+	SCOPED_LOCK(&s->d->lock);
+	for (size_t i = 0; i < s->n; i++)
+		snprintf(s->members[i].in->want, sizeof(s->members[i].in->want), "running");
+}
+
 int startset_run(struct startset *s, struct lab_err *err)
 {
 	char text[LAB_ERR_TEXT] = "";
@@ -204,6 +212,7 @@ int startset_run(struct startset *s, struct lab_err *err)
 
 	if (r < 0)
 		return r;
+	want_all(s);
 	work_fan_out(s->n, start_member, s);
 	for (size_t i = 0; i < s->n; i++) {
 		const struct start_member *m = &s->members[i];

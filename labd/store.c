@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct store {
 	sqlite3 *db;
@@ -242,6 +243,7 @@ int store_open(const char *state_dir, struct store **ret, struct lab_err *err)
 			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
 				     SQLITE_OPEN_NOFOLLOW,
 			     NULL);
+	(void)chmod(path, 0600); /* the files beside it get the same mode */
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, setup, NULL, NULL, NULL);
 	r = rc == SQLITE_OK ? migrate(s, err) : fail_sql(s, err, rc, path);
