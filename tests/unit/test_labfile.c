@@ -643,6 +643,45 @@ static void test_changes(void **state)
 		      "restart instance x: order of networks changed\n");
 }
 
+static size_t allocations_left;
+
+static void *failing_malloc(size_t size)
+{
+	return allocations_left && allocations_left-- ? malloc(size) : NULL;
+}
+
+/* Every allocation of a JSON value fails once: no crash, no half a lab */
+static void test_out_of_memory(void **state)
+{
+	static const char text[] =
+		"lab: t\nnetworks: { a: { uplink: nat }, b: {} }\ninstances:\n"
+		"  db: { services: [database, rabbit], disks: { d: 1G }, protect: true }\n"
+		"  id: { services: [keystone], networks: { b: { addr: 10.20.1.9, "
+		"mac: \"52:54:00:00:00:01\" } } }\n"
+		"  x: { image: x, needs: [id], ready: [{ exec: [a] }, { http: 80 }] }\n";
+	size_t n = 0;
+	int r, changed;
+
+	(void)state;
+	do {
+		json_t *spec = NULL, *problems = NULL, *changes = NULL;
+		struct lab_err err = LAB_ERR_INIT;
+
+		allocations_left = n++;
+		json_set_alloc_funcs(failing_malloc, free);
+		r = labfile_read(text, strlen(text), "lab.yaml", &test_paths, NULL, &spec,
+				 &problems, &err);
+		changed = r ? -1 : labfile_changes(NULL, spec, &changes, &err);
+		json_decref(spec);
+		json_decref(problems);
+		json_decref(changes);
+		json_set_alloc_funcs(malloc, free);
+		if (r && r != -ENOMEM)
+			fail_msg("allocation %zu: %s", n, err.text);
+	} while (changed);
+	assert_in_range(n, 100, 10000);
+}
+
 /* The manual page's examples are read as they stand there */
 static void test_manual(void **state)
 {
@@ -691,8 +730,8 @@ int main(void)
 		cmocka_unit_test(test_many_problems), cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_services),      cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_yaml),
-		cmocka_unit_test(test_changes),	      cmocka_unit_test(test_manual),
-		cmocka_unit_test(test_shipped),
+		cmocka_unit_test(test_changes),	      cmocka_unit_test(test_out_of_memory),
+		cmocka_unit_test(test_manual),	      cmocka_unit_test(test_shipped),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
