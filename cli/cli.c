@@ -86,8 +86,7 @@ static void print_problems(const struct cli *cli)
 	json_t *p;
 	size_t i;
 
-	json_array_foreach(cli->problems, i, p)
-	{
+	json_array_foreach(cli->problems, i, p) {
 		int line = 0, column = 0;
 		const char *message = "";
 

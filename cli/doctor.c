@@ -37,35 +37,48 @@ static bool has_failed(const json_t *finding)
 	return !strcmp(cell_string(finding, "state"), "fail");
 }
 
+/* Columns that the check's name and its state take */
+static size_t columns_used(const json_t *found)
+{
+	size_t i, width = strlen("CHECK");
+	json_t *f;
+
+	json_array_foreach(found, i, f)
+		width = MAX(width, strlen(cell_string(f, "check")));
+	return width + strlen(" STATE ");
+}
+
+/* A finding, and below it what mends it */
+static int add_finding(struct table *t, const json_t *f, size_t used)
+{
+	autofree char *text = NULL;
+	const char *fix = cell_string(f, "fix"), *found = cell_string(f, "found");
+
+	if (*fix ? asprintf(&text, "%s\nFix: %s", found, fix) < 0
+		 : asprintf(&text, "%s", found) < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	return table_row(t, (const char *[]){ cell_string(f, "check"), cell_string(f, "state"),
+					      cell_fold(text, used) });
+}
+
 static int print_findings(const json_t *found)
 {
-	static const char *const headings[] = { "CHECK", "STATE", "FOUND", NULL };
+	static const char *const headings[] = { "CHECK", "STATE", "+FOUND", NULL };
 	struct table *t = table_new(headings);
-	char text[CELL_TEXT];
 	json_t *f;
 	size_t i;
 
 	if (!t)
 		return -ENOMEM;
-	json_array_foreach(found, i, f)
-	{
-		if (table_row(t, (const char *[]){ cell_string(f, "name"), cell_string(f, "state"),
-						   cell_line(text, cell_string(f, "text")) }) < 0) {
+	json_array_foreach(found, i, f) {
+		if (add_finding(t, f, columns_used(found)) < 0) {
 			table_free(t);
 			return -ENOMEM;
 		}
 	}
 	return table_print(t);
-}
-
-/* Fixes are commands to copy: below the table, and never cut */
-static void print_fixes(const json_t *found)
-{
-	json_t *f;
-	size_t i;
-
-	json_array_foreach(found, i, f) if (*cell_string(f, "fix"))
-		printf("\n%s: %s\n", cell_string(f, "name"), cell_string(f, "fix"));
 }
 
 static int run_doctor(struct cli *cli, int argc, char **argv)
@@ -82,10 +95,9 @@ static int run_doctor(struct cli *cli, int argc, char **argv)
 	r = examine(cli, &found);
 	if (r < 0)
 		return cli_end(cli, r);
-	json_array_foreach(found, i, f)
-	{
+	json_array_foreach(found, i, f) {
 		if (cli->quiet && strcmp(cell_string(f, "state"), "ok") != 0)
-			puts(cell_string(f, "name"));
+			puts(cell_string(f, "check"));
 		code = has_failed(f) ? CLI_FAILED : code;
 	}
 	if (cli->json) {
@@ -93,7 +105,6 @@ static int run_doctor(struct cli *cli, int argc, char **argv)
 	} else if (!cli->quiet) {
 		if (print_findings(found) < 0)
 			return cli_end(cli, lab_fail_errno(&cli->err, -ENOMEM, "table"));
-		print_fixes(found);
 	}
 	return code;
 }

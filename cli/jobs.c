@@ -41,8 +41,7 @@ static int print_jobs(const json_t *jobs)
 
 	if (!t)
 		return -ENOMEM;
-	json_array_foreach(jobs, i, job)
-	{
+	json_array_foreach(jobs, i, job) {
 		if (add_job(t, job) < 0) {
 			table_free(t);
 			return -ENOMEM;
@@ -69,7 +68,8 @@ static int run_jobs(struct cli *cli, int argc, char **argv)
 	if (cli->json)
 		return cli_print_json(jobs);
 	if (cli->quiet) {
-		json_array_foreach(jobs, i, job) puts(cell_count(id, job, "id"));
+		json_array_foreach(jobs, i, job)
+			puts(cell_count(id, job, "id"));
 	} else if (json_array_size(jobs) && print_jobs(jobs) < 0) {
 		r = lab_fail_errno(&cli->err, -ENOMEM, "table");
 	}

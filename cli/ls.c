@@ -114,7 +114,8 @@ static json_t *collect(const struct kind *kind, json_t *answer)
 	if (!kind->part)
 		return json_incref(answer);
 	all = json_array();
-	json_array_foreach(answer, i, lab) json_array_extend(all, json_object_get(lab, kind->part));
+	json_array_foreach(answer, i, lab)
+		json_array_extend(all, json_object_get(lab, kind->part));
 	return all;
 }
 
@@ -140,8 +141,7 @@ static int print_table(const struct kind *kind, const json_t *objects)
 	t = table_new(headings);
 	if (!t)
 		return -ENOMEM;
-	json_array_foreach(objects, i, object)
-	{
+	json_array_foreach(objects, i, object) {
 		if (add_row(t, kind, object) < 0) {
 			table_free(t);
 			return -ENOMEM;

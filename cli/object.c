@@ -55,8 +55,7 @@ static void list_labs(const json_t *labs, char *buf, size_t room)
 	json_t *lab;
 
 	buf[0] = '\0';
-	json_array_foreach(labs, i, lab)
-	{
+	json_array_foreach(labs, i, lab) {
 		int n = snprintf(buf + at, room - at, "%s%s", i ? ", " : "",
 				 json_string_value(json_object_get(lab, "name")));
 
@@ -119,8 +118,7 @@ int object_lab_exists(struct cli *cli, const char *name)
 
 	if (r < 0)
 		return r;
-	json_array_foreach(labs, i, lab)
-	{
+	json_array_foreach(labs, i, lab) {
 		const char *known = json_string_value(json_object_get(lab, "name"));
 
 		if (known && !strcmp(known, name))

@@ -20,15 +20,13 @@ static void print_changes(const json_t *plan)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(plan, "images"), i, v)
-	{
+	json_array_foreach(json_object_get(plan, "images"), i, v) {
 		if (!strcmp(cell_string(v, "state"), "ready"))
 			continue;
 		any = true;
 		printf("#   image %s: %s\n", cell_string(v, "name"), cell_string(v, "state"));
 	}
-	json_array_foreach(json_object_get(plan, "changes"), i, v)
-	{
+	json_array_foreach(json_object_get(plan, "changes"), i, v) {
 		const char *reason = cell_string(v, "reason");
 
 		if (!is_change(v))
@@ -65,8 +63,9 @@ static void print_plan(const struct cli *cli, const json_t *plan)
 	size_t i;
 
 	if (cli->quiet) {
-		json_array_foreach(json_object_get(plan, "changes"), i, v) if (is_change(v))
-			puts(cell_string(v, "object"));
+		json_array_foreach(json_object_get(plan, "changes"), i, v)
+			if (is_change(v))
+				puts(cell_string(v, "object"));
 		return;
 	}
 	fputs(cell_string(plan, "yaml"), stdout);

@@ -164,8 +164,7 @@ static void widths(const json_t *items, int *ret_name, int *ret_what)
 	size_t i, name = 4, step = 8;
 	json_t *item;
 
-	json_array_foreach(items, i, item)
-	{
+	json_array_foreach(items, i, item) {
 		name = MAX(name, strlen(cell_string(item, "name")));
 		step = MAX(step, strlen(progress_what(what, item)));
 	}
@@ -191,15 +190,15 @@ static void put_items(struct frame *f, const json_t *items, int room)
 	bool all = json_array_size(items) <= (size_t)MAX(room, 0);
 
 	widths(items, &name, &what);
-	json_array_foreach(items, i, item) count[rank(item)]++;
+	json_array_foreach(items, i, item)
+		count[rank(item)]++;
 	if (!all)
 		room--; /* for "and N more" */
 	for (int k = 0, rest = room; k < 3 && !all; k++) {
 		count[k] = MIN(count[k], MAX(rest, 0));
 		rest -= count[k];
 	}
-	json_array_foreach(items, i, item)
-	{
+	json_array_foreach(items, i, item) {
 		if (count[rank(item)]-- > 0)
 			put_line(f, (char *)progress_item(line, item, name, what, f->now));
 		else

@@ -59,7 +59,9 @@ static bool is_flat(const json_t *array)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(array, i, v) if (!json_is_string(v)) return false;
+	json_array_foreach(array, i, v)
+		if (!json_is_string(v))
+			return false;
 	return true;
 }
 
@@ -70,8 +72,7 @@ static void print_array(const char *key, const json_t *array)
 	size_t i;
 
 	if (!is_flat(array)) {
-		json_array_foreach(array, i, v)
-		{
+		json_array_foreach(array, i, v) {
 			const char *name = cell_string(v, "name");
 
 			if (*name)
@@ -83,7 +84,8 @@ static void print_array(const char *key, const json_t *array)
 		return;
 	}
 	printf("%s:", key);
-	json_array_foreach(array, i, v) printf(" %s", json_string_value(v));
+	json_array_foreach(array, i, v)
+		printf(" %s", json_string_value(v));
 	putchar('\n');
 }
 
@@ -95,8 +97,7 @@ void show_value(const char *key, const json_t *value)
 
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
-		json_object_foreach((json_t *)value, k, v)
-		{
+		json_object_foreach((json_t *)value, k, v) {
 			snprintf(sub, sizeof(sub), "%s%s%s", key, *key ? "." : "", k);
 			show_value(sub, v);
 		}
@@ -127,8 +128,9 @@ static json_t *pick(const json_t *array, const char *name)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(array, i,
-			   v) if (!strcmp(cell_string(v, "name"), name)) return json_incref(v);
+	json_array_foreach(array, i, v)
+		if (!strcmp(cell_string(v, "name"), name))
+			return json_incref(v);
 	return NULL;
 }
 

@@ -49,8 +49,7 @@ static int print_lab(const json_t *lab)
 	t = table_new(headings);
 	if (!t)
 		return -ENOMEM;
-	json_array_foreach(instances, i, in)
-	{
+	json_array_foreach(instances, i, in) {
 		if (add_instance(t, in) < 0) {
 			table_free(t);
 			return -ENOMEM;
@@ -66,8 +65,7 @@ static int print_labs(struct cli *cli, const json_t *labs)
 
 	if (!json_array_size(labs))
 		puts("There is no lab; 'labctl up FILE' makes one from a lab file.");
-	json_array_foreach(labs, i, lab)
-	{
+	json_array_foreach(labs, i, lab) {
 		if (i)
 			putchar('\n');
 		if (print_lab(lab) < 0)

@@ -8,6 +8,7 @@
 
 #include <libsmartcols.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 struct table {
@@ -26,10 +27,20 @@ struct table *table_new(const char *const *headings)
 		return table_free(t);
 	for (; headings[t->columns]; t->columns++) {
 		const char *name = headings[t->columns];
-		int flags = *name == '>' ? SCOLS_FL_RIGHT : *name == '~' ? SCOLS_FL_TRUNC : 0;
+		struct libscols_column *column;
+		int flags = *name == '>'   ? SCOLS_FL_RIGHT
+			    : *name == '~' ? SCOLS_FL_TRUNC
+			    : *name == '+' ? SCOLS_FL_WRAP
+					   : 0;
 
-		if (!scols_table_new_column(t->scols, name + (flags ? 1 : 0), 0, flags))
+		column = scols_table_new_column(t->scols, name + (flags ? 1 : 0), 0, flags);
+		if (!column)
 			return table_free(t);
+		if (flags == SCOLS_FL_WRAP) { /* where the text has newlines: cell_fold() */
+			scols_column_set_safechars(column, "\n");
+			scols_column_set_wrapfunc(column, scols_wrapnl_chunksize,
+						  scols_wrapnl_nextchunk, NULL);
+		}
 	}
 	return t;
 }
@@ -76,6 +87,28 @@ const char *cell_line(char buf[CELL_TEXT], const char *text)
 		buf[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
 	buf[n] = '\0';
 	return buf;
+}
+
+char *cell_fold(char *text, size_t used)
+{
+	size_t start = 0, blank = 0, room;
+	struct winsize ws = { 0 };
+
+	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0 ||
+	    ws.ws_col < used + 20)
+		return text;
+	room = ws.ws_col - used;
+	for (size_t i = 0; text[i]; i++) {
+		if (text[i] == '\n')
+			start = i + 1;
+		else if (text[i] == ' ')
+			blank = i;
+		if (i - start >= room && blank > start) {
+			text[blank] = '\n';
+			start = blank + 1;
+		}
+	}
+	return text;
 }
 
 const char *cell_string(const json_t *object, const char *key)
@@ -129,8 +162,7 @@ const char *cell_list(char buf[CELL_TEXT], const json_t *object, const char *key
 	json_t *v;
 
 	buf[0] = '\0';
-	json_array_foreach(json_object_get(object, key), i, v)
-	{
+	json_array_foreach(json_object_get(object, key), i, v) {
 		const char *s = json_string_value(v);
 		int n = snprintf(buf + at, CELL_TEXT - at, "%s%s", i ? " " : "", s ? s : "");
 

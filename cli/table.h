@@ -12,7 +12,7 @@ struct table;
 /**
  * table_new() - A table on standard output
  * @headings:	NULL-terminated. One that begins with '>' is aligned to the
- *		right, one with '~' is cut first when the terminal is narrow.
+ *		right, one with '~' is cut when the terminal is narrow, one with '+' has newlines.
  *
  * Return: the table or NULL without memory
  */
@@ -38,6 +38,15 @@ struct table *table_free(struct table *t);
 
 /** cell_line() - The first line of a text, without control characters */
 const char *cell_line(char buf[CELL_TEXT], const char *text);
+
+/**
+ * cell_fold() - Break a text into lines for a last column with '+'
+ * @text:	changed in place, if standard output is a terminal
+ * @used:	columns that the others take
+ *
+ * Return: @text
+ */
+char *cell_fold(char *text, size_t used);
 
 /** cell_string() - A key's string; "" if it is not there */
 const char *cell_string(const json_t *object, const char *key);

@@ -31,8 +31,7 @@ static bool all_started(const json_t *job)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(items, i, item)
-	{
+	json_array_foreach(items, i, item) {
 		const char *state = cell_string(item, "state"), *step = cell_string(item, "step");
 
 		if (!strcmp(state, "waiting") ||
