@@ -73,8 +73,9 @@ int show_list(const struct ref *ref, FILE *out)
 	const json_t *list = value_of(ref, ref->entry->key), *word;
 	size_t i;
 
-	json_array_foreach(list, i, word) if (json_is_string(word))
-		fprintf(out, "%s%s", i ? " " : "", json_string_value(word));
+	json_array_foreach(list, i, word)
+		if (json_is_string(word))
+			fprintf(out, "%s%s", i ? " " : "", json_string_value(word));
 	return 0;
 }
 

@@ -59,8 +59,7 @@ static int show_packages(const struct ref *ref, FILE *out)
 
 	if (!r)
 		r = jsonl_parse(text, len, &manifest);
-	json_array_foreach(json_object_get(manifest, "packages"), i, p)
-	{
+	json_array_foreach(json_object_get(manifest, "packages"), i, p) {
 		const char *name = "", *version = "", *arch = "";
 
 		if (!json_unpack(p, "{s:s, s?s, s?s}", "name", &name, "version", &version, "arch",

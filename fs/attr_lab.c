@@ -73,8 +73,7 @@ static int show_topology(const struct ref *ref, FILE *out)
 		json_t *nic;
 		size_t j;
 
-		json_array_foreach(json_object_get(items[i].json, "nics"), j, nic)
-		{
+		json_array_foreach(json_object_get(items[i].json, "nics"), j, nic) {
 			const char *name = "", *network = "", *addr = "", *mac = "";
 
 			(void)json_unpack(nic, "{s?s, s?s, s?s, s?s}", "name", &name, "network",

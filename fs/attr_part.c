@@ -53,8 +53,7 @@ static int list_parts(const struct ref *dir, const char *key, enum class_id clas
 	const json_t *list = json_object_get(dir->item.json, key), *part;
 	size_t i;
 
-	json_array_foreach(list, i, part)
-	{
+	json_array_foreach(list, i, part) {
 		struct node node = { .class = class,
 				     .id = dir->item.id,
 				     .sub = part_number(list, i) };
@@ -179,8 +178,7 @@ static int ports_list(const struct ref *dir, member_fn fn, void *arg)
 	char name[2 * NAME_MAX_LEN + 2];
 	size_t i;
 
-	json_array_foreach(list, i, port)
-	{
+	json_array_foreach(list, i, port) {
 		struct node node = { .class = CLASS_PORT,
 				     .id = dir->item.id,
 				     .sub = part_number(list, i) };

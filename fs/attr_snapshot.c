@@ -129,9 +129,9 @@ static bool has_member(const struct item *snapshot, const char *instance)
 	json_t *member;
 	size_t i;
 
-	json_array_foreach(json_object_get(snapshot->json, "members"), i,
-			   member) if (json_is_string(member) &&
-				       !strcmp(json_string_value(member), instance)) return true;
+	json_array_foreach(json_object_get(snapshot->json, "members"), i, member)
+		if (json_is_string(member) && !strcmp(json_string_value(member), instance))
+			return true;
 	return false;
 }
 

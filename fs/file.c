@@ -126,6 +126,8 @@ static int create(const struct ref *dir, const char *name, struct ref *ret, stru
 
 	if (dir->node.class != CLASS_IMAGES || dir->entry)
 		return lab_fail(err, -EPERM, "no files can be made here");
+	if (!model_is_online()) /* said now, not after gigabytes were copied */
+		return lab_fail(err, -ECONNREFUSED, "labd is not there to take it");
 	r = upload_create(name, &node, err);
 	return r < 0 ? r : node_resolve(node_number(&node), ret);
 }
@@ -206,12 +208,17 @@ static void follow_log(const struct ref *ref, struct handle *h)
 static void read_log(fuse_req_t req, const struct ref *ref, struct handle *h, size_t size,
 		     off_t off)
 {
+	struct stat st;
+
 	follow_log(ref, h);
-	h->position = off;
-	if (h->fd < 0)
+	if (h->fd < 0 || fstat(h->fd, &st) < 0 || off >= st.st_size) {
+		h->position = h->fd < 0 ? 0 : off;
 		fuse_reply_buf(req, NULL, 0);
-	else
-		reply_fd(req, h->fd, size, off);
+		return;
+	}
+	size = (size_t)MIN((off_t)size, st.st_size - off);
+	h->position = off + (off_t)size;
+	reply_fd(req, h->fd, size, off);
 }
 
 static void read_events(fuse_req_t req, struct handle *h, size_t size, off_t off)
@@ -405,14 +412,18 @@ static void flush_upload(fuse_req_t req, const struct handle *h)
 	autoref struct ref images = { .class = &class_images, .node = { .class = CLASS_IMAGES } };
 	autoaction struct action action = { 0 };
 	struct lab_err err = LAB_ERR_INIT;
-	int r = upload_close(h->node.id, fuse_req_ctx(req)->pid, &action, &err);
+	char name[NAME_MAX + 1];
+	int r;
+
+	upload_name(h->node.id, name);
+	r = upload_close(h->node.id, fuse_req_ctx(req)->pid, &action, &err);
 
 	if (r < 0)
-		tree_refuse(req, &images, NULL, r, &err);
+		tree_refuse(req, &images, name, r, &err);
 	else if (r)
 		fuse_reply_err(req, 0);
 	else
-		tree_submit(req, &images, action.name, &action, finish_upload,
+		tree_submit(req, &images, name, &action, finish_upload,
 			    (void *)(uintptr_t)h->node.id);
 }
 

@@ -218,8 +218,7 @@ static void stamp_keys(struct object *o, const json_t *now, double time)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)now, key, value)
-	{
+	json_object_foreach((json_t *)now, key, value) {
 		if (json_equal(json_object_get(o->item.json, key), value))
 			continue;
 		if (!o->stamps)
@@ -308,8 +307,7 @@ static int put_list(enum kind kind, uint32_t lab, const json_t *holder, double t
 
 	if (!json_is_array(list))
 		return -EPROTO;
-	json_array_foreach(list, i, json)
-	{
+	json_array_foreach(list, i, json) {
 		r = put(kind, lab, json, time);
 		if (r < 0)
 			return r;
@@ -354,7 +352,9 @@ int model_load(json_t *json)
 		for (i = 0; i < model.tables[kind].n; i++)
 			model.tables[kind].by_id[i]->seen = false;
 	r = put_list(KIND_IMAGE, 0, json, time);
-	json_array_foreach(labs, i, lab) if (!r) r = put_lab(lab, time);
+	json_array_foreach(labs, i, lab)
+		if (!r)
+			r = put_lab(lab, time);
 	if (r < 0)
 		return r;
 	drop_unseen();

@@ -152,12 +152,10 @@ static void reap_locked(struct upload *u)
 static int open_spool(struct upload *u, struct lab_err *err)
 {
 	char state[256], path[IO_PATH];
-	int r;
 
 	io_path(path, "%s/spool", mirror_state_dir(state));
-	r = io_mkdirs(path, 0700);
-	if (r < 0)
-		return lab_fail_errno(err, r, "%s", path);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return lab_fail_errno(err, -errno, "%s", path);
 	if (asprintf(&u->path, "%s/" SPOOL_PREFIX "%d-%u", path, getpid(), u->id) < 0) {
 		u->path = NULL;
 		return -ENOMEM;
@@ -254,6 +252,15 @@ int upload_stat(uint32_t id, struct stat *ret)
 	ret->st_mtim = st.st_mtim;
 	ret->st_ctim = st.st_ctim;
 	return 0;
+}
+
+const char *upload_name(uint32_t id, char *buf)
+{
+	SCOPED_LOCK(&uploads.lock);
+	const struct upload *u = get_locked(id);
+
+	snprintf(buf, NAME_MAX + 1, "%s", u ? u->name : "");
+	return buf;
 }
 
 int upload_hold(uint32_t id)

@@ -53,6 +53,9 @@ int upload_find(const char *name, struct node *ret);
 void upload_list(member_fn fn, void *arg);
 int upload_stat(uint32_t id, struct stat *ret);
 
+/** upload_name() - Its name in images/, NAME_MAX + 1 bytes; "" if it is gone */
+const char *upload_name(uint32_t id, char *buf);
+
 /** upload_hold() - One more open file of it; -ENODEV if it is gone */
 int upload_hold(uint32_t id);
 
