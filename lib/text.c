@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 
 #define TAIL_BYTES 8192
-#define LINE_SHOWN 160
+#define LINE_SHOWN 240
+#define LINE_HEAD 70 /* of a longer line; programs tell the reason at its end */
 
 /* Length of the terminal's escape sequence at @s, which begins with ESC */
 static size_t escape_length(const char *s)
@@ -91,10 +92,22 @@ static size_t read_end(const char *path, off_t from, char *buf, size_t len)
 	return n < 0 ? 0 : (size_t)n;
 }
 
+/* Take the middle out of a line that is too long */
+static void shorten(char *line)
+{
+	static const char gap[] = " ... ";
+	size_t len = strlen(line), tail = LINE_SHOWN - LINE_HEAD - (sizeof(gap) - 1);
+
+	if (len <= LINE_SHOWN)
+		return;
+	memcpy(line + LINE_HEAD, gap, sizeof(gap) - 1);
+	memmove(line + LINE_SHOWN - tail, line + len - tail, tail + 1);
+}
+
 /* Put @line before what @buf holds from *@at on, if there is room */
 static bool put_before(char *buf, size_t *at, const char *indent, const char *line)
 {
-	size_t in = strlen(indent), n = strnlen(line, LINE_SHOWN);
+	size_t in = strlen(indent), n = strlen(line);
 	size_t need = in + n + (buf[*at] ? 1 : 0);
 
 	if (need > *at)
@@ -130,6 +143,7 @@ char *text_tail(const char *path, off_t from, unsigned int lines, const char *in
 		end = line > text ? (size_t)(line - 1 - text) : 0;
 		if (line[strspn(line, " ")] == '\0')
 			continue;
+		shorten(line);
 		if (!put_before(buf, &at, indent, line))
 			break;
 		lines--;

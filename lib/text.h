@@ -20,7 +20,7 @@ char *text_clean(char *s);
  * text_tail() - The last lines of a file, cleaned
  * @path:	the file; if it cannot be read there are no lines
  * @from:	nothing before this offset is shown
- * @lines:	at most so many; blank ones are left out
+ * @lines:	at most so many; blank ones are left out, of long ones the middle
  * @indent:	put before each line
  * @buf, @len:	where to; as many of the last lines as fit, no newline at the
  *		end; "" if there are none
