@@ -4,6 +4,7 @@
 #define FUSE_USE_VERSION 35
 #include "fs/action.h"
 
+#include "fs/mirror.h"
 #include "lib/num.h"
 #include "lib/util.h"
 
@@ -220,12 +221,15 @@ static void answer(struct pending *p, int result)
 static void carry_out(struct client *client, struct pending *p)
 {
 	struct lab_err err = LAB_ERR_INIT;
-	int r = ask_in_time(client, p, &err);
+	int r;
 
+	/* Before it is asked: the job it starts may have failed when the answer is here */
+	if (p->kind != KIND_NONE)
+		model_fail(p->kind, p->id, NULL);
+	r = ask_in_time(client, p, &err);
+	mirror_answered(r != -ETIMEDOUT);
 	if (r < 0)
 		action_refuse(p->where, p->kind, p->id, &err);
-	else if (p->kind != KIND_NONE)
-		model_fail(p->kind, p->id, NULL);
 	answer(p, r);
 }
 

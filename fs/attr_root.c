@@ -26,8 +26,11 @@ static int show_status(const struct ref *ref, FILE *out)
 
 	(void)ref;
 	mirror_status(&st);
-	fprintf(out, "labd %s\nsince %.3f\nsocket %s\n", st.online ? "up" : "down", st.since,
-		st.socket);
+	fprintf(out, "labd %s\nsince %.3f\nsocket %s\n",
+		!st.online ? "down"
+		: st.stuck ? "stuck"
+			   : "up",
+		st.since, st.socket);
 	if (st.labd_pid)
 		fprintf(out, "labd_pid %" PRIu64 "\n", st.labd_pid);
 	fprintf(out, "pid %d\nseq %" PRIu64 "\nimages %zu\nlabs %zu\ninstances %zu\nuploads %zu\n",

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/mirror.h"
 
+#include "fs/action.h"
 #include "fs/events.h"
 #include "fs/model.h"
 #include "fs/notify.h"
@@ -37,6 +38,7 @@ static void set_online(bool online, const char *why)
 	if (online != mirror.status.online || !mirror.tried)
 		mirror.status.since = num_wall();
 	mirror.status.online = online;
+	mirror.status.stuck = false;
 	if (!online)
 		mirror.status.labd_pid = 0;
 	snprintf(mirror.status.why, sizeof(mirror.status.why), "%s", why);
@@ -70,8 +72,45 @@ static int fetch_model(struct client *client, struct lab_err *err)
 
 	if (r < 0)
 		return r;
-	r = model_load(model);
+	r = model_replace(model);
 	return r < 0 ? lab_fail_errno(err, r, "labd's model") : 0;
+}
+
+/* The object that a job works on, and where it is in the tree */
+static void find_target(const char *lab, const char *target, struct item *ret, char *where,
+			size_t size)
+{
+	autoitem struct item l = { 0 };
+
+	if (!*lab) {
+		snprintf(where, size, "images/%s", target);
+		model_find(KIND_IMAGE, 0, target, ret);
+	} else if (!model_find(KIND_LAB, 0, lab, &l) ||
+		   !model_find(KIND_INSTANCE, l.id, target, ret)) {
+		snprintf(where, size, "labs/%s", lab);
+		*ret = l;
+		l = (struct item){ 0 };
+	} else {
+		snprintf(where, size, "labs/%s/instances/%s", lab, target);
+	}
+}
+
+/* What was accepted and failed later is told where a refusal would be */
+static void note_job(const json_t *job)
+{
+	const char *state = "", *lab = "", *target = "", *text = "";
+	struct lab_err err = LAB_ERR_INIT;
+	autoitem struct item item = { 0 };
+	char where[256];
+
+	upload_job(job);
+	if (json_unpack((json_t *)job, "{s:s, s?s, s?s, s?s}", "state", &state, "lab", &lab,
+			"target", &target, "error", &text) < 0 ||
+	    strcmp(state, "failed"))
+		return;
+	lab_fail(&err, -EIO, "%s", text);
+	find_target(lab, target, &item, where, sizeof(where));
+	action_refuse(where, item.kind, item.id, &err);
 }
 
 /* One event; false ends the stream, to load the model again */
@@ -79,10 +118,12 @@ static bool on_event(void *arg, json_t *event)
 {
 	bool *reload = arg;
 
-	if (!strcmp(json_string_value(json_object_get(event, "type")) ?: "", "job"))
-		upload_job(json_object_get(event, "object"));
+	const char *type = json_string_value(json_object_get(event, "type"));
+
 	events_append(event);
 	*reload = model_event(event) != 0;
+	if (type && !strcmp(type, "job"))
+		note_job(json_object_get(event, "object"));
 	notify_events();
 	return !*reload;
 }
@@ -199,6 +240,13 @@ void mirror_wait(uint64_t deadline)
 	while (!mirror.tried &&
 	       pthread_cond_timedwait(&mirror.tried_cond, &mirror.lock, &until) != ETIMEDOUT)
 		;
+}
+
+void mirror_answered(bool answered)
+{
+	SCOPED_LOCK(&mirror.lock);
+
+	mirror.status.stuck = !answered;
 }
 
 void mirror_status(struct mirror_status *ret)

@@ -15,13 +15,14 @@
 /**
  * struct mirror_status - what labfs knows of labd by itself
  * @online:	whether events are being followed
+ * @stuck:	the last action was not answered in time
  * @since:	seconds since 1970 when that last changed
  * @labd_pid:	of the labd last seen, 0 for none
  * @socket:	its path
  * @why:	the last failure's words, "" without
  */
 struct mirror_status {
-	bool online;
+	bool online, stuck;
 	double since;
 	uint64_t labd_pid;
 	const char *socket;
@@ -39,6 +40,9 @@ int mirror_start(const char *socket, const char *state_dir);
 
 /** mirror_wait() - Wait until the first try to reach labd has ended, or @deadline */
 void mirror_wait(uint64_t deadline);
+
+/** mirror_answered() - An action was answered, or not in time */
+void mirror_answered(bool answered);
 
 void mirror_status(struct mirror_status *ret);
 

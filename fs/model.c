@@ -339,7 +339,7 @@ static int put_lab(const json_t *lab, double time)
 	return r;
 }
 
-int model_load(json_t *json)
+int model_replace(json_t *json)
 {
 	json_t *labs = json_object_get(json, "labs"), *lab;
 	double time = num_wall();

@@ -72,12 +72,12 @@ struct change {
 void model_listen(void (*listener)(const struct change *change));
 
 /**
- * model_load() - Take over a whole model
+ * model_replace() - Take over a whole model
  * @model:	the answer to GET /v1/model, borrowed
  *
  * Return: 0, -EPROTO if it is not one, -ENOMEM
  */
-int model_load(json_t *model);
+int model_replace(json_t *model);
 
 /**
  * model_event() - Take over one event
