@@ -531,7 +531,7 @@ static int parse_inst(char *line, char **name, char **version, char **arch)
 	if (!close)
 		return 0;
 	*close = '\0';
-	*arch = strrchr(close + 1, '[');
+	*arch = strchr(close + 1, '[');
 	if (!*arch)
 		return 0;
 	(*arch)++;

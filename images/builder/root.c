@@ -134,6 +134,8 @@ static int find_id(int root, const char *file, const char *name, unsigned int *r
 	autofile FILE *f = NULL;
 	int fd;
 
+	if (!strcmp(name, "root"))
+		name = "0"; /* also where there is no such file yet */
 	if (!num_u64(name, 65535, &id)) {
 		*ret = (unsigned int)id;
 		return 0;
