@@ -79,8 +79,7 @@ static void fill_nics(struct boot *b, const struct instance *in)
 	const char *net;
 	size_t n = 0;
 
-	json_object_foreach(nets, net, nic)
-	{
+	json_object_foreach(nets, net, nic) {
 		const char *mac = json_string_value(json_object_get(nic, "mac"));
 		json_t *spec = json_object_get(json_object_get(in->lab->spec, "networks"), net);
 
@@ -108,8 +107,7 @@ static void fill_disks(struct boot *b, const struct instance *in)
 	const json_t *disk;
 	size_t i;
 
-	json_array_foreach(in->disks, i, disk)
-	{
+	json_array_foreach(in->disks, i, disk) {
 		if (b->config.ndisks == ARRAY_SIZE(b->config.disks))
 			break;
 		b->config.disks[b->config.ndisks++] = (struct qemu_disk){
@@ -377,21 +375,39 @@ void boot_clean(struct labd *d, struct instance *in, const char *state, const ch
 	instance_set_state(d, in, state, error);
 }
 
-/* Ask the guest to shut down and wait; 0 when it is gone */
-static int ask(struct labd *d, struct job *job, struct instance *in)
-{
-	uint64_t deadline = num_now_us() + BOOT_STOP_SECONDS * 1000000ULL;
-	struct pollfd p = { .fd = in->guest->proc.pidfd, .events = POLLIN };
-	int r;
+#define BUTTON_US (10 * 1000000ULL) /* a guest that heeds its power button is on its way by then   \
+				     */
 
-	(void)d;
-	/* a paused guest cannot act on its power button */
-	(void)qemu_cont(in->guest->qmp, num_now_us() + CALL_US, NULL);
-	r = qemu_powerdown(in->guest->qmp, num_now_us() + CALL_US, NULL);
-	while (!r && !job_cancelled(job) && num_now_us() < deadline)
+/* Wait until it is gone: 0, or -ETIMEDOUT; -ECANCELED */
+static int wait_end(struct job *job, const struct instance *in, uint64_t deadline)
+{
+	struct pollfd p = { .fd = in->guest->proc.pidfd, .events = POLLIN };
+
+	while (num_now_us() < deadline) {
 		if (poll(&p, 1, 200) > 0)
 			return 0;
+		if (job_cancelled(job))
+			return -ECANCELED;
+	}
 	return -ETIMEDOUT;
+}
+
+/* Ask the guest to shut down and wait; 0 when it is gone */
+static int ask(struct job *job, struct instance *in)
+{
+	uint64_t now = num_now_us();
+	int r;
+
+	/* a paused guest cannot act on its power button */
+	(void)qemu_cont(in->guest->qmp, num_now_us() + CALL_US, NULL);
+	r = qemu_powerdown(in->guest->qmp, now + CALL_US, NULL);
+	if (!r)
+		r = wait_end(job, in, now + BUTTON_US);
+	if (r != -ETIMEDOUT)
+		return r;
+	(void)agent_call(in->guest->agent, "guest-shutdown", NULL, num_now_us() + CALL_US, NULL,
+			 NULL);
+	return wait_end(job, in, now + BOOT_STOP_SECONDS * 1000000ULL);
 }
 
 int boot_stop(struct labd *d, struct job *job, struct instance *in, bool graceful,
@@ -403,7 +419,7 @@ int boot_stop(struct labd *d, struct job *job, struct instance *in, bool gracefu
 		return 0;
 	instance_set_state(d, in, "stopping", NULL);
 	if (graceful && in->guest->qmp)
-		r = ask(d, job, in);
+		r = ask(job, in);
 	if (r < 0)
 		r = qemu_kill(&in->guest->proc, num_now_us() + CALL_US, err);
 	if (r < 0) {
