@@ -164,7 +164,11 @@ static void check_fuse(struct doctor *d)
 	char path[IO_PATH];
 	int r = try_device("/dev/fuse");
 
-	if (r < 0)
+	if (r == -EACCES)
+		finding(d, "fuse", "warn",
+			"as root: chmod 666 /dev/fuse; until then labctl mount does not work",
+			"/dev/fuse: %s", strerror(-r));
+	else if (r < 0)
 		finding(d, "fuse", "warn",
 			"as root: modprobe fuse, and apt-get install fuse3; until then labctl "
 			"mount "
@@ -182,7 +186,10 @@ static void check_tun(struct doctor *d)
 {
 	int r = try_device("/dev/net/tun");
 
-	if (r < 0)
+	if (r == -EACCES)
+		finding(d, "tun", "fail", "as root: chmod 666 /dev/net/tun", "/dev/net/tun: %s",
+			strerror(-r));
+	else if (r < 0)
 		finding(d, "tun", "fail",
 			"as root: modprobe tun; if there is no device file: mkdir -p /dev/net && "
 			"mknod -m 666 /dev/net/tun c 10 200",
@@ -354,6 +361,7 @@ static void *probe_thread(void *arg)
 static void check_all(struct doctor *d)
 {
 	pthread_t thread;
+	size_t last;
 	/* half of the time limit is this probe's; the rest is looked at meanwhile */
 	bool threaded = !pthread_create(&thread, NULL, probe_thread, &d->accel);
 
@@ -381,6 +389,10 @@ static void check_all(struct doctor *d)
 	if (threaded)
 		pthread_join(thread, NULL);
 	check_kvm(d);
+	/* the most asked for comes first */
+	last = json_array_size(d->checks) - 1;
+	json_array_insert(d->checks, 0, json_array_get(d->checks, last));
+	json_array_remove(d->checks, last + 1);
 }
 
 int doctor_check(const struct paths *paths, json_t **ret, struct lab_err *err)
