@@ -29,7 +29,7 @@ check_eq "bytes of a flood" 4000000 "$bytes"
 	fail "labd grew by $(($(rss) - before)) KiB"
 
 # two programs at once
-guest a sh -c 'read -r x; echo "got $x"' < <(pause 1; echo late) >"$TEST_DIR/slow.txt" &
+labctl exec -i lab/a -- sh -c 'read -r x; echo "got $x"; sleep 3' < <(echo late) >"$TEST_DIR/slow.txt" &
 slow=$!
 check_eq "a second program meanwhile" a "$(guest a hostname)"
 wait $slow

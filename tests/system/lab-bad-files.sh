@@ -95,8 +95,6 @@ Y
 lines=$(labctl plan "$TEST_DIR/three.yaml" 2>&1 | grep -c 'three\.yaml:[0-9]*:[0-9]*:' || true)
 [ "$lines" -ge 3 ] || fail "expected three mistakes at once, got $lines"
 
-check_fails 1 "no-such-image" labctl up - <<'Y'
-Y
 cat >"$TEST_DIR/image.yaml" <<'Y'
 lab: x
 instances:

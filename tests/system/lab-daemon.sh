@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # two labds on one state directory, a stopped labd, no labd, another user's labd
 # TIMEOUT: 120
-# REQUIRES: root curl jq setpriv
+# REQUIRES: root curl jq setpriv perl
 . "${SRCDIR:-.}/tests/lib.sh"
 labd_start
 
@@ -27,17 +27,35 @@ labctl status >/dev/null
 # another user may not even connect
 check_fails 3 "" setpriv --reuid=65534 --regid=65534 --clear-groups \
 	env LABD_STATE=/nonexistent labctl status
+say "another user is refused"
 
-# clients that talk nonsense or nothing do not hurt
-for n in {1..40}; do
-	head -c 2000 /dev/urandom | timeout 1 nc -U "$LABD_RUN/labd.sock" >/dev/null 2>&1 ||
-		head -c 2000 /dev/urandom | timeout 1 curl -s --unix-socket "$LABD_RUN/labd.sock" \
-			-X POST --data-binary @- http://labd/v1/labs >/dev/null || true
-	[ "$n" -le 5 ] || break
+# clients that talk nonsense, or begin and never end, do not hurt
+for n in 1 2 3; do
+	head -c 2000 /dev/urandom | timeout 5 curl -s --unix-socket "$LABD_RUN/labd.sock" \
+		-X POST --data-binary @- http://labd/v1/labs >/dev/null
+	perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => shift) or die;
+		print $s join("", map { chr rand 256 } 1 .. 4000); $s->flush; sysread $s, $_, 1' \
+		"$LABD_RUN/labd.sock"
+done
+say "nonsense"
+perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => shift) or die;
+	print $s "POST /v1/labs HTTP/1.1\r\nHost: labd\r\nContent-Length: 100\r\n\r\n{"; $s->flush;
+	sleep' "$LABD_RUN/labd.sock" &
+slow=$!
+for path in /v1/nothing /v1/labs/.. '/v1/labs/a%2Fb' /v1/jobs/x "/v1/labs/$(printf 'x%.0s' {1..5000})"; do
+	code=$(curl -s --max-time 5 --path-as-is -o /dev/null -w '%{http_code}' \
+		--unix-socket "$LABD_RUN/labd.sock" "http://labd$path")
+	[ "$code" -ge 400 ] && [ "$code" -lt 500 ] || fail "$path: HTTP status $code"
 done
 labctl status >/dev/null
-big=$(head -c 3000000 /dev/zero | tr '\0' x | curl -s -o /dev/null -w '%{http_code}' \
+big=$(head -c 3000000 /dev/zero | tr '\0' x | curl -s --max-time 10 -o /dev/null -w '%{http_code}' \
+	--unix-socket "$LABD_RUN/labd.sock" --data-binary @- http://labd/v1/labs || true)
+[ "$big" -ge 400 ] || [ "$big" = 000 ] || fail "3 MB of nothing as a lab was accepted: $big"
+say "too much: $big"
+deep=$(printf '[%.0s' {1..100000} | curl -s --max-time 10 -o /dev/null -w '%{http_code}' \
 	--unix-socket "$LABD_RUN/labd.sock" --data-binary @- http://labd/v1/labs)
-[ "$big" -ge 400 ] || fail "3 MB of nothing as a lab was accepted: $big"
+check_eq "too deep" 400 "$deep"
+labctl status >/dev/null
+kill $slow
 labd_stop
 [ ! -e "$LABD_RUN/labd.sock" ] || fail "labd left its socket"

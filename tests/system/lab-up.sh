@@ -36,7 +36,7 @@ labctl status
 # exec: streams, exit code, environment of its own
 check_eq "exec" "a" "$(guest a hostname)"
 check_eq "standard error" "" "$(guest a sh -c 'echo x >&2' 2>/dev/null)"
-check_eq "input" "through" "$(echo through | guest a cat)"
+check_eq "input" "through" "$(echo through | labctl exec -i lab/a -- cat)"
 status=0
 guest a sh -c 'exit 7' || status=$?
 check_eq "exit code" 7 $status
