@@ -167,21 +167,20 @@ int attr_verb(const struct verb *verbs, size_t n, const struct ref *ref, char *v
 }
 
 /*
- * The keeper is in the lab's network namespace, and /proc shows a process's
- * own links to whoever may see the process: no namespace need be entered.
+ * /proc shows the links of a process's own network namespace to whoever may see
+ * the process: no namespace need be entered.
  */
 static const char *const counters[] = { "rx_bytes", "rx_packets", "rx_errors", "rx_dropped",
 					"tx_bytes", "tx_packets", "tx_errors", "tx_dropped" };
 
-int attr_net_stat(const struct item *lab, const char *ifname, bool guest, FILE *out)
+int attr_net_stat(json_int_t pid, const char *ifname, bool guest, FILE *out)
 {
-	json_int_t keeper = json_integer_value(json_object_get(lab->json, "keeper"));
 	char path[64], line[512], name[64];
 	uint64_t v[8];
 	autofile FILE *f = NULL;
 
-	snprintf(path, sizeof(path), "/proc/%" JSON_INTEGER_FORMAT "/net/dev", keeper);
-	f = keeper && *ifname ? fopen(path, "re") : NULL;
+	snprintf(path, sizeof(path), "/proc/%" JSON_INTEGER_FORMAT "/net/dev", pid);
+	f = pid && *ifname ? fopen(path, "re") : NULL;
 	while (f && fgets(line, sizeof(line), f)) {
 		if (sscanf(line,
 			   " %63[^:]: %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64

@@ -208,10 +208,12 @@ struct verb {
 int attr_verb(const struct verb *verbs, size_t n, const struct ref *ref, char *value,
 	      struct action *ret, struct lab_err *err);
 
-/** attr_net_stat() - Counters of a link in a lab's namespace, as KEY VALUE lines
- * @guest: as the guest behind the tap counts
+/**
+ * attr_net_stat() - Counters of a link in a lab's namespace, as KEY VALUE lines
+ * @pid:	of a process in there: the keeper, a guest's QEMU; 0: nothing
+ * @guest:	as the guest behind the tap counts
  */
-int attr_net_stat(const struct item *lab, const char *ifname, bool guest, FILE *out);
+int attr_net_stat(json_int_t pid, const char *ifname, bool guest, FILE *out);
 
 /** attr_members() - List a kind of object of a lab (0: all labs' or images) */
 int attr_members(enum kind kind, uint32_t lab, enum class_id class, member_fn fn, void *arg);

@@ -81,9 +81,13 @@ static int qmp_path(const struct ref *ref, char path[IO_PATH])
 
 static int netns_path(const struct ref *ref, char path[IO_PATH])
 {
-	const char *netns = json_string_value(json_object_get(ref->lab.json, "netns"));
+	json_int_t pid = json_integer_value(json_object_get(ref->item.json, "pid"));
 
-	return link_to(netns ? netns : "", path);
+	/* Of the guest's QEMU: it runs in there, and is there as long as the link */
+	if (!pid)
+		return -ENOENT;
+	io_path(path, "/proc/%" JSON_INTEGER_FORMAT "/ns/net", pid);
+	return 0;
 }
 
 static int log_path(const struct ref *ref, char path[IO_PATH])

@@ -8,7 +8,9 @@
 
 static int show_stat(const struct ref *ref, FILE *out)
 {
-	return attr_net_stat(&ref->lab, attr_string(ref, "bridge"), false, out);
+	json_int_t keeper = json_integer_value(json_object_get(ref->lab.json, "keeper"));
+
+	return attr_net_stat(keeper, attr_string(ref, "bridge"), false, out);
 }
 
 /* Networks come and go with the lab's spec */

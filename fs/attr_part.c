@@ -125,7 +125,9 @@ const struct class class_disks = {
 
 static int show_nic_stat(const struct ref *ref, FILE *out)
 {
-	return attr_net_stat(&ref->lab, attr_string(ref, "ifname"), true, out);
+	json_int_t pid = json_integer_value(json_object_get(ref->item.json, "pid"));
+
+	return attr_net_stat(pid, attr_string(ref, "ifname"), true, out);
 }
 
 static const struct entry nic_entries[] = {
