@@ -413,11 +413,23 @@ static bool told(struct accel *ret)
 	return true;
 }
 
+static void name_it(struct accel *ret)
+{
+	ret->name = ret->kvm ? "kvm" : "tcg";
+	ret->cpu = ret->kvm ? "host" : TCG_CPU;
+}
+
 void accel_probe(struct accel *ret)
 {
 	*ret = (struct accel){ .kvm = false };
 	if (!told(ret))
 		probe(ret);
-	ret->name = ret->kvm ? "kvm" : "tcg";
-	ret->cpu = ret->kvm ? "host" : TCG_CPU;
+	name_it(ret);
+}
+
+void accel_set(struct accel *ret, bool kvm, const char *reason)
+{
+	*ret = (struct accel){ .kvm = kvm };
+	snprintf(ret->reason, sizeof(ret->reason), "%s", reason);
+	name_it(ret);
 }

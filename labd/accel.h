@@ -29,4 +29,7 @@ struct accel {
  */
 void accel_probe(struct accel *ret);
 
+/** accel_set() - Fill in an earlier verdict instead */
+void accel_set(struct accel *ret, bool kvm, const char *reason);
+
 #endif

@@ -157,6 +157,35 @@ static int open_event(struct labd *d, struct lab_err *err)
 	return r < 0 ? lab_fail_errno(err, r, "event loop") : 0;
 }
 
+/*
+ * The verdict holds until the machine is booted again or KVM's device changes:
+ * a labd that comes back has guests to adopt, and half a second to lose.
+ */
+static void find_accel(struct labd *d)
+{
+	autofree char *boot = NULL, *seen = NULL;
+	const char *forced = getenv("LABD_ACCEL");
+	char path[IO_PATH], now[128], *reason;
+	struct stat st = { 0 };
+	int n;
+
+	io_path(path, "%s/accel", d->paths.state);
+	(void)stat("/dev/kvm", &st);
+	(void)io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL);
+	n = snprintf(now, sizeof(now), "%.36s %lld %s", boot ? boot : "",
+		     (long long)st.st_ctim.tv_sec, forced ? forced : "");
+	if (!io_read_file(AT_FDCWD, path, 1024, &seen, NULL) && !strncmp(seen, now, (size_t)n) &&
+	    (reason = strchr(seen, '\n')) && (reason[1] == 'k' || reason[1] == 't')) {
+		accel_set(&d->accel, reason[1] == 'k', reason + 2);
+		return;
+	}
+	accel_probe(&d->accel);
+	free(seen);
+	seen = NULL;
+	if (asprintf(&seen, "%s\n%c%s", now, d->accel.kvm ? 'k' : 't', d->accel.reason) > 0)
+		(void)io_write_file(AT_FDCWD, path, seen, strlen(seen), 0600);
+}
+
 static int open_all(struct labd *d, struct lab_err *err)
 {
 	int r = open_event(d, err);
@@ -175,7 +204,7 @@ static int open_all(struct labd *d, struct lab_err *err)
 		r = model_load(d, err);
 	if (r < 0)
 		return r;
-	accel_probe(&d->accel);
+	find_accel(d);
 	log_info("guests run on %s: %s", d->accel.name, d->accel.reason);
 	d->boots = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN) * (d->accel.kvm ? 8 : 2);
 	return recover_all(d, err);
