@@ -8,6 +8,7 @@
 #include "lib/run.h"
 #include "lib/util.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -48,6 +49,25 @@ const char *cli_program(const struct cli *cli, const char *name, char *buf)
 	return buf;
 }
 
+/*
+ * Whether the labd that holds the state directory lives: started by another
+ * labctl at this moment, it makes ours fail, and will listen soon.
+ */
+static bool is_starting(const struct cli *cli)
+{
+	autofree char *text = NULL, *comm = NULL;
+	char path[IO_PATH];
+	uint64_t pid;
+
+	if (io_read_file(AT_FDCWD, io_path(path, "%s/lock", cli->paths.state), 32, &text, NULL) < 0)
+		return false;
+	text[strcspn(text, "\n")] = '\0';
+	if (num_u64(text, INT32_MAX, &pid) < 0)
+		return false;
+	io_path(path, "/proc/%u/comm", (unsigned int)pid);
+	return !io_read_file(AT_FDCWD, path, 32, &comm, NULL) && !strcmp(comm, "labd\n");
+}
+
 static int start_labd(struct cli *cli)
 {
 	uint64_t deadline = num_now_us() + CLI_TIMEOUT_MS * 1000ULL;
@@ -57,8 +77,7 @@ static int start_labd(struct cli *cli)
 	struct run run = { .argv = argv, .deadline = deadline };
 	int r = run_program(&run, NULL, &err);
 
-	/* One that failed because another was faster is as good as started */
-	if (listens(cli->socket, r < 0 ? 0 : deadline))
+	if (listens(cli->socket, r < 0 && !is_starting(cli) ? 0 : deadline))
 		return 0;
 	if (r < 0)
 		return lab_fail(&cli->err, -ECONNREFUSED,

@@ -9,7 +9,8 @@
  * fetched: what happened up to then is in the fetched objects, what happens
  * later is in the stream. Each event carries the whole job, so one that is
  * seen twice does no harm. After a gap, or when the stream breaks because labd
- * is restarted, the same is done again, for FOLLOW_RETRY_US at most.
+ * is restarted, the same is done again, for FOLLOW_RETRY_US at most. A job that
+ * then was created at another time is not the one that was followed.
  *
  * The first Ctrl-C asks the jobs to stop, and waiting goes on: labd still has
  * to bring things back into order. The second one leaves. The handler only
@@ -24,6 +25,7 @@
 #include "lib/util.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -171,6 +173,12 @@ static int fetch_jobs(struct follow *f)
 		r = client_call(f->second, "GET", path, NULL, &job, NULL, &f->cli->err);
 		if (r < 0)
 			return r;
+		if (f->jobs[i] &&
+		    fabs(cell_number(f->jobs[i], "created") - cell_number(job, "created")) > 0.5)
+			return lab_fail(&f->cli->err, -ENOENT,
+					"labd was restarted and does not know job %" PRIu64
+					" any more; 'labctl status' tells what was reached",
+					f->ids[i]);
 		set_job(f, i, job);
 	}
 	return 0;

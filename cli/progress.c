@@ -147,6 +147,7 @@ const char *progress_item(char buf[PROGRESS_LINE], const json_t *item, int width
 struct frame {
 	FILE *out;
 	int columns, rows, height;
+	int *what_width; /* grows only, so that nothing jumps */
 	double now;
 };
 
@@ -190,6 +191,7 @@ static void put_items(struct frame *f, const json_t *items, int room)
 	bool all = json_array_size(items) <= (size_t)MAX(room, 0);
 
 	widths(items, &name, &what);
+	what = *f->what_width = MAX(what, *f->what_width);
 	json_array_foreach(items, i, item)
 		count[rank(item)]++;
 	if (!all)
@@ -250,7 +252,7 @@ static void up_to_start(const struct progress *p, FILE *out)
 
 void progress_paint(struct progress *p, json_t *const *jobs, size_t n, double now)
 {
-	struct frame f = { .now = now };
+	struct frame f = { .now = now, .what_width = &p->what_width };
 	autofree char *text = NULL;
 	size_t len = 0;
 

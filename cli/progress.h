@@ -18,11 +18,13 @@
  * @fd:		written to
  * @live:	it is a terminal that can move its cursor
  * @height:	lines painted; the cursor is at the start of the one below
+ * @what_width:	columns of the widest step so far
  */
 struct progress {
 	int fd;
 	bool live;
 	int height;
+	int what_width;
 };
 
 /** progress_init() - Nothing is painted yet; @quiet: nothing ever will be live */

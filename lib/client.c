@@ -229,6 +229,14 @@ static const char *other_owner(const char *path, char buf[64])
 	return buf;
 }
 
+static int not_ours(struct client *c, const char *owner, struct lab_err *err)
+{
+	return lab_fail(err, -EACCES,
+			"the labd at %s belongs to %s, and only its owner may use it; set LABD_RUN "
+			"to a directory of your own to run another",
+			c->socket, *owner ? owner : "another user");
+}
+
 static int connect_error(struct client *c, struct lab_err *err)
 {
 	char owner[64];
@@ -236,10 +244,7 @@ static int connect_error(struct client *c, struct lab_err *err)
 
 	curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &os);
 	if (access(c->socket, W_OK) < 0 && errno == EACCES)
-		return lab_fail(err, -EACCES,
-				"the labd at %s belongs to %s, and only its owner may use it; "
-				"set LABD_RUN to a directory of your own to run another",
-				c->socket, *other_owner(c->socket, owner) ? owner : "another user");
+		return not_ours(c, other_owner(c->socket, owner), err);
 	if (os == EAGAIN)
 		return lab_fail(err, -ETIMEDOUT,
 				"the labd at %s does not take new connections (is it stopped?)",
@@ -309,6 +314,7 @@ static int answer_error(const struct answer *a, json_t **ret_problems, struct la
 static int request(struct client *c, const struct request *req, struct answer *a,
 		   json_t **ret_problems, struct lab_err *err)
 {
+	char owner[64];
 	CURLcode result;
 	int r;
 
@@ -330,7 +336,15 @@ static int request(struct client *c, const struct request *req, struct answer *a
 		return 0;
 	if (result != CURLE_OK)
 		return transfer_error(c, a, result, err);
-	return a->status >= 400 ? answer_error(a, ret_problems, err) : 0;
+	if (a->status < 400)
+		return 0;
+	r = answer_error(a, ret_problems, err);
+	/* root gets through to the labds of others, which then turn it away */
+	if (r == -EACCES && *other_owner(c->socket, owner)) {
+		c->answered = false;
+		return not_ours(c, owner, err);
+	}
+	return r;
 }
 
 /* Take over a JSON body as text in @req; NULL is no body, but "" for a POST */
