@@ -121,10 +121,9 @@ api()
 		-X "$1" ${3:+--json "$3"} "http://labd$2"
 }
 
-labd_answers()
+labd_settled()
 {
-	kill -0 "$LABD_PID" || fail "labd ended at its start: $(tail -n 3 "$TEST_DIR/labd.log")"
-	api GET /v1/version
+	! alive "$LABD_PID" || api GET /v1/version
 }
 
 # labd_start: what it says goes to labd.log
@@ -132,7 +131,8 @@ labd_start()
 {
 	labd >>"$TEST_DIR/labd.log" 2>&1 &
 	LABD_PID=$!
-	wait_for "labd to answer" 10 labd_answers
+	wait_for "labd to answer" 10 labd_settled
+	alive "$LABD_PID" || fail "labd ended at its start: $(tail -n 3 "$TEST_DIR/labd.log")"
 }
 
 # labd_stop: as a service manager does; labs go on
