@@ -32,6 +32,7 @@
 #define CONSOLE_MAX (4 << 20) /* recorded, and as much again in console.log.1 */
 #define START_US (30 * 1000000ULL)
 #define CALL_US (5 * 1000000ULL)
+#define HUNG_US (1500 * 1000ULL) /* a monitor that is silent for so long is hung */
 
 const char *boot_key(struct labd *d, const struct instance *in, char *buf, size_t size)
 {
@@ -375,8 +376,9 @@ void boot_clean(struct labd *d, struct instance *in, const char *state, const ch
 	instance_set_state(d, in, state, error);
 }
 
-#define BUTTON_US (10 * 1000000ULL) /* a guest that heeds its power button is on its way by then   \
-				     */
+#define BUTTON_US                                                                                  \
+	(10 * 1000000ULL) /* a guest that heeds its power button is on its way by then             \
+			   */
 
 /* Wait until it is gone: 0, or -ETIMEDOUT; -ECANCELED */
 static int wait_end(struct job *job, const struct instance *in, uint64_t deadline)
@@ -392,15 +394,37 @@ static int wait_end(struct job *job, const struct instance *in, uint64_t deadlin
 	return -ETIMEDOUT;
 }
 
-/* Ask the guest to shut down and wait; 0 when it is gone */
-static int ask(struct job *job, struct instance *in)
+struct qmp *boot_monitor(struct labd *d, struct instance *in, struct lab_err *err)
 {
+	char dir[IO_PATH], path[IO_PATH];
+	struct guest *g = in->guest;
+
+	if (g->qmp && !qmp_call(g->qmp, "query-status", NULL, num_now_us() + HUNG_US, NULL, NULL))
+		return g->qmp;
+	/* broken by a time-out: QEMU may have come back since; it serves one at a time */
+	g->qmp = qmp_close(g->qmp);
+	io_path(path, "%s/qmp", instance_run_dir(d, in, dir));
+	if (qmp_open(path, num_now_us() + HUNG_US, &g->qmp, NULL) < 0) {
+		lab_fail(err, -ETIMEDOUT,
+			 "its QEMU (pid %d) does not answer its monitor: labctl kill %s/%s ends it",
+			 in->pid, in->lab->name, in->name);
+		return NULL;
+	}
+	return g->qmp;
+}
+
+/* Ask the guest to shut down and wait; 0 when it is gone */
+static int ask(struct labd *d, struct job *job, struct instance *in)
+{
+	struct qmp *q = boot_monitor(d, in, NULL);
 	uint64_t now = num_now_us();
 	int r;
 
+	if (!q)
+		return -ETIMEDOUT;
 	/* a paused guest cannot act on its power button */
-	(void)qemu_cont(in->guest->qmp, num_now_us() + CALL_US, NULL);
-	r = qemu_powerdown(in->guest->qmp, now + CALL_US, NULL);
+	(void)qemu_cont(q, now + CALL_US, NULL);
+	r = qemu_powerdown(q, now + CALL_US, NULL);
 	if (!r)
 		r = wait_end(job, in, now + BUTTON_US);
 	if (r != -ETIMEDOUT)
@@ -418,8 +442,8 @@ int boot_stop(struct labd *d, struct job *job, struct instance *in, bool gracefu
 	if (!instance_running(in))
 		return 0;
 	instance_set_state(d, in, "stopping", NULL);
-	if (graceful && in->guest->qmp)
-		r = ask(job, in);
+	if (graceful)
+		r = ask(d, job, in);
 	if (r < 0)
 		r = qemu_kill(&in->guest->proc, num_now_us() + CALL_US, err);
 	if (r < 0) {

@@ -33,6 +33,12 @@ int boot_stop(struct labd *d, struct job *job, struct instance *in, bool gracefu
 	      struct lab_err *err);
 
 /**
+ * boot_monitor() - The monitor of a running instance, connected again if it broke
+ * Return: borrowed, or NULL with @err if QEMU does not answer
+ */
+struct qmp *boot_monitor(struct labd *d, struct instance *in, struct lab_err *err);
+
+/**
  * boot_clean() - After QEMU has ended: links, forwards, console, sockets
  * @state:	"stopped" or "failed"
  * @error:	why, or ""

@@ -56,19 +56,9 @@ static int do_kill(struct labd *d, struct job *job, struct instance *in, struct 
 	return boot_stop(d, job, in, false, err);
 }
 
-/* The monitor; an instance whose QEMU does not answer has none */
-static struct qmp *monitor(const struct instance *in, struct lab_err *err)
-{
-	if (in->guest && in->guest->qmp)
-		return in->guest->qmp;
-	lab_fail(err, -ETIMEDOUT, "its QEMU does not answer: labctl kill %s/%s", in->lab->name,
-		 in->name);
-	return NULL;
-}
-
 static int do_pause(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
-	struct qmp *q = monitor(in, err);
+	struct qmp *q = boot_monitor(d, in, err);
 	int r = q ? qemu_pause(q, num_now_us() + CALL_US, err) : err->code;
 
 	(void)job;
@@ -79,18 +69,18 @@ static int do_pause(struct labd *d, struct job *job, struct instance *in, struct
 
 static int do_resume(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
-	struct qmp *q = monitor(in, err);
+	struct qmp *q = boot_monitor(d, in, err);
 	int r = q ? qemu_cont(q, num_now_us() + CALL_US, err) : err->code;
 
 	(void)job;
 	if (!r)
-		instance_set_state(d, in, "running", NULL);
+		instance_set_state(d, in, "running", "");
 	return r;
 }
 
 static int do_reboot(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
-	struct qmp *q = monitor(in, err);
+	struct qmp *q = boot_monitor(d, in, err);
 	int r = q ? qemu_reboot(q, num_now_us() + CALL_US, err) : err->code;
 
 	return r < 0 ? r : boot_wait_ready(d, job, in, job_item(job, in->name), err);
@@ -98,9 +88,9 @@ static int do_reboot(struct labd *d, struct job *job, struct instance *in, struc
 
 static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
-	struct qmp *q = monitor(in, err);
+	struct qmp *q = boot_monitor(d, in, err);
 
-	(void)d, (void)job;
+	(void)job;
 	return q ? qemu_nmi(q, num_now_us() + CALL_US, err) : err->code;
 }
 
@@ -320,13 +310,13 @@ static int rename_in_spec(json_t *spec, void *arg, struct lab_err *err)
 	const char *name;
 
 	(void)err;
-	json_object_foreach(old, name, in)
-	{
+	json_object_foreach(old, name, in) {
 		json_t *needs = json_object_get(in, "needs"), *need;
 		size_t i;
 
-		json_array_foreach(needs, i, need) if (!strcmp(json_string_value(need), n->from))
-			json_array_set_new(needs, i, json_string(n->to));
+		json_array_foreach(needs, i, need)
+			if (!strcmp(json_string_value(need), n->from))
+				json_array_set_new(needs, i, json_string(n->to));
 		json_object_set(fresh, strcmp(name, n->from) ? name : n->to, in);
 	}
 	return json_object_set_new(spec, "instances", fresh);

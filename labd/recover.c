@@ -37,6 +37,8 @@
 #define ADOPT_US 2000000
 #define KILL_US 5000000
 
+static const char half_started[] = "labd ended while it was being started";
+
 /* Fields written here need no lock yet: nobody else is there */
 
 static void lost(struct labd *d, struct instance *in)
@@ -52,9 +54,13 @@ static void set_running(struct labd *d, struct instance *in, struct qmp *qmp)
 	if (qmp && !qmp_call(qmp, "query-status", NULL, num_now_us() + ADOPT_US, &status, NULL)) {
 		const char *now = json_string_value(json_object_get(status, "status"));
 
-		if (now && !strcmp(now, "prelaunch"))
-			(void)qemu_cont(qmp, num_now_us() + ADOPT_US, NULL);
-		else if (now && strcmp(now, "running"))
+		if (now && !strcmp(now, "prelaunch")) {
+			/* nobody records its console yet: it has not begun to run, so undo */
+			(void)boot_stop(d, NULL, in, false, NULL);
+			instance_set_state(d, in, "stopped", half_started);
+			return;
+		}
+		if (now && strcmp(now, "running"))
 			state = "paused";
 	}
 	instance_set_state(d, in, state,
@@ -95,8 +101,7 @@ static void end_strangers(struct labd *d, struct lab *lab)
 
 	if (keeper_state(lab->keeper, &state, NULL) < 0)
 		return;
-	json_object_foreach(json_object_get(state, "children"), pid, child)
-	{
+	json_object_foreach(json_object_get(state, "children"), pid, child) {
 		struct instance *in;
 		bool known = false;
 		uint64_t number;
@@ -140,7 +145,7 @@ static void recover_instance(struct labd *d, struct instance *in, bool keeper)
 	else if (in->pid)
 		end_orphan(d, in);
 	else if (!strcmp(state, "starting") || !strcmp(state, "stopping"))
-		boot_clean(d, in, "stopped", "labd ended while it was being started");
+		boot_clean(d, in, "stopped", half_started);
 	else if (strcmp(state, "defined") && strcmp(state, "failed") && strcmp(state, "stopped"))
 		boot_clean(d, in, "stopped", "");
 }
@@ -181,6 +186,34 @@ static void recover_lab(struct labd *d, struct lab *lab)
 	lab_settle(d, lab, NULL);
 }
 
+/* Remove directories named by ids that the store does not know (any more) */
+static void sweep(struct labd *d, const char *name, bool (*known)(struct labd *d, int64_t id))
+{
+	char path[IO_PATH];
+	autodir DIR *dir = opendir(io_path(path, "%s/%s", d->paths.state, name));
+	struct dirent *de;
+	uint64_t id;
+
+	while (dir && (de = readdir(dir)))
+		if (!num_u64(de->d_name, INT64_MAX, &id) && !known(d, (int64_t)id))
+			(void)io_remove_tree(dirfd(dir), de->d_name);
+}
+
+static bool known_lab(struct labd *d, int64_t id)
+{
+	struct lab *lab;
+
+	TAILQ_FOREACH(lab, &d->labs, link)
+	if (lab->id == id)
+		return true;
+	return false;
+}
+
+static bool known_image(struct labd *d, int64_t id)
+{
+	return model_image_id(d, id) != NULL;
+}
+
 static void recover_image(struct labd *d, struct image *im)
 {
 	struct lab_err err = LAB_ERR_INIT;
@@ -209,6 +242,8 @@ int recover_all(struct labd *d, struct lab_err *err)
 	TAILQ_FOREACH(lab, &d->labs, link)
 	recover_lab(d, lab);
 	imagejob_collect(d);
+	sweep(d, "labs", known_lab);
+	sweep(d, "images", known_image);
 	return 0;
 }
 
