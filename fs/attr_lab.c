@@ -78,8 +78,8 @@ static int show_topology(const struct ref *ref, FILE *out)
 
 			(void)json_unpack(nic, "{s?s, s?s, s?s, s?s}", "name", &name, "network",
 					  &network, "addr", &addr, "mac", &mac);
-			fprintf(out, "%s %s %s %s %s\n", items[i].name, name, network,
-				*addr ? addr : "-", *mac ? mac : "-");
+			fprintf(out, "%s %s %s %s %s\n", items[i].name, name,
+				*network ? network : "-", *addr ? addr : "-", *mac ? mac : "-");
 		}
 	}
 	if (n >= 0)

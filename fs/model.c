@@ -425,6 +425,8 @@ static int apply(enum kind kind, const json_t *event, const char *action)
 			drop(o);
 		return 0;
 	}
+	if (!json_is_object(object))
+		return -EPROTO;
 	if (kind == KIND_LAB) {
 		autojson json_t *alone = lab_alone(object);
 
