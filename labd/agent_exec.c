@@ -100,6 +100,8 @@ static int decode(const json_t *text, unsigned char **ret, size_t *ret_len)
 		return -EPROTO;
 	while (pad < 2 && pad < len && s[len - 1 - pad] == '=')
 		pad++;
+	if (strcspn(s, "=") != len - pad)
+		return -EPROTO;
 	n = len ? EVP_DecodeBlock(data, (const unsigned char *)s, (int)len) : 0;
 	if (n < (int)pad)
 		return -EPROTO;
