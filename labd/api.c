@@ -50,21 +50,23 @@ struct api {
 	bool closing;
 };
 
+#define RUNS_AT_ONCE 64 /* then others in the event loop have their turn */
+
 /* Have libmicrohttpd do what it can do now, and set the timer it asks for */
 static void run_daemon(struct labd *d)
 {
-	MHD_UNSIGNED_LONG_LONG ms;
+	MHD_UNSIGNED_LONG_LONG ms = 0;
+	uint64_t now = 0;
+	bool asked = true;
 
-	MHD_run(d->api->daemon);
-	if (MHD_get_timeout(d->api->daemon, &ms) == MHD_YES) {
-		uint64_t now;
-
-		sd_event_now(d->event, CLOCK_MONOTONIC, &now);
-		sd_event_source_set_time(d->api->timer, now + ms * 1000);
-		sd_event_source_set_enabled(d->api->timer, SD_EVENT_ONESHOT);
-	} else {
-		sd_event_source_set_enabled(d->api->timer, SD_EVENT_OFF);
+	/* its sockets are edge-triggered: 0 ms says that it has more to read */
+	for (int i = 0; i < RUNS_AT_ONCE && asked && !ms; i++) {
+		MHD_run(d->api->daemon);
+		asked = MHD_get_timeout(d->api->daemon, &ms) == MHD_YES;
 	}
+	sd_event_now(d->event, CLOCK_MONOTONIC, &now);
+	sd_event_source_set_time(d->api->timer, now + ms * 1000);
+	sd_event_source_set_enabled(d->api->timer, asked ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *arg)
@@ -394,7 +396,7 @@ int api_open(struct labd *d, struct lab_err *err)
 	info = MHD_get_daemon_info(d->api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	r = sd_event_add_io(d->event, &d->api->source, info->epoll_fd, EPOLLIN, on_ready, d);
 	if (!r || r > 0)
-		r = sd_event_add_time(d->event, &d->api->timer, CLOCK_MONOTONIC, UINT64_MAX, 0,
+		r = sd_event_add_time(d->event, &d->api->timer, CLOCK_MONOTONIC, UINT64_MAX, 1,
 				      on_timer, d);
 	return r < 0 ? lab_fail_errno(err, r, "event loop") : 0;
 }
