@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # the console: always recorded, several readers, bounded however much is written
-# TIMEOUT: 180
+# TIMEOUT: 300
 # REQUIRES: root tun dnsmasq curl jq
 . "${SRCDIR:-.}/tests/lib.sh"
 need tiny
@@ -15,7 +15,7 @@ instances:
 YAML
 labctl up "$TEST_DIR/lab.yaml"
 labctl logs lab/a >"$TEST_DIR/logs.txt"
-grep -q "Linux version" "$TEST_DIR/logs.txt" || fail "the console's beginning is not recorded"
+grep -q "login ready: a" "$TEST_DIR/logs.txt" || fail "the boot is not on the record of the console"
 
 url=http://labd/v1/labs/lab/instances/a/console
 curl -sN --unix-socket "$LABD_RUN/labd.sock" "$url?follow=1&tail=0" >"$TEST_DIR/r1.txt" &
@@ -33,11 +33,11 @@ wait $r1 $r2 2>/dev/null || true
 
 # a guest that writes for ever costs a bounded file
 log=$(inst a console_log)
-guest a sh -c 'yes flood | head -c 3000000 >/dev/console; echo end-of-flood >/dev/console'
+guest a sh -c 'yes flood | head -c 5000000 >/dev/console; echo end-of-flood >/dev/console'
 flood_ended() { grep -q end-of-flood "$log"; }
-wait_for "the flood to be recorded" 60 flood_ended
-size=$(cat "$log" "$log".* 2>/dev/null | wc -c)
+wait_for "the flood to be recorded" 120 flood_ended
+size=$(cat "$log"* | wc -c)
 say "console.log and what was rotated: $size bytes"
-[ "$size" -le $((64 << 20)) ] || fail "the console's record grows without bound: $size bytes"
+[ "$size" -le $((9 << 20)) ] || fail "the console's record grows without bound: $size bytes"
 check_eq "a answers" a "$(guest a hostname)"
 labctl down lab
