@@ -161,7 +161,8 @@ int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_er
  * @argv:	NULL-terminated, absolute argv[0]
  * @fds:	descriptors the child gets as 3, 4, ...
  * @nics:	names of taps; their descriptors follow behind @fds, in order
- * @log:	path its standard output and error are appended to
+ * @log:	path its standard output and error are appended to; like all paths
+ *		of the lab, in the state or run directory
  * @unprivileged: drop all capabilities, set no_new_privs and, as root,
  *		switch to the lab's own uid (keeper_uid())
  *
