@@ -67,17 +67,15 @@ static int snapshots_find(const struct ref *dir, const char *name, struct node *
 	return attr_member(KIND_SNAPSHOT, dir->lab.id, CLASS_SNAPSHOT, name, ret);
 }
 
-/* Of the whole lab, or of one instance */
-static int make(const struct item *lab, const char *instance, const char *name, struct action *ret)
+/* @instances: array, taken; NULL for the whole lab */
+static int make(const struct ref *dir, json_t *instances, const char *name, struct action *ret)
 {
 	ret->method = "POST";
-	client_path(ret->path, "/v1/labs/%s/snapshots", lab->name);
-	ret->body = json_pack("{s:s}", "name", name);
-	if (instance && ret->body)
-		json_object_set_new(ret->body, "instances", json_pack("[s]", instance));
+	client_path(ret->path, "/v1/labs/%s/snapshots", dir->lab.name);
+	ret->body = json_pack("{s:s, s:o*}", "name", name, "instances", instances);
 	ret->until = UNTIL_APPEARED;
 	ret->kind = KIND_SNAPSHOT;
-	ret->lab = lab->id;
+	ret->lab = dir->lab.id;
 	return ret->body ? 0 : -ENOMEM;
 }
 
@@ -95,7 +93,7 @@ static int snapshots_make(const struct ref *dir, const char *name, struct action
 			  struct lab_err *err)
 {
 	(void)err;
-	return make(&dir->lab, NULL, name, ret);
+	return make(dir, NULL, name, ret);
 }
 
 static int snapshots_destroy(const struct ref *snapshot, struct action *ret, struct lab_err *err)
@@ -186,7 +184,7 @@ static int members_make(const struct ref *dir, const char *name, struct action *
 			struct lab_err *err)
 {
 	(void)err;
-	return make(&dir->lab, dir->item.name, name, ret);
+	return make(dir, json_pack("[s]", dir->item.name), name, ret);
 }
 
 static int members_destroy(const struct ref *snapshot, struct action *ret, struct lab_err *err)

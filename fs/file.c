@@ -54,8 +54,7 @@ static double time_of(const struct ref *ref)
 /* Capture the value, so that its size and its text belong together */
 static int capture(const struct ref *ref, struct handle *h)
 {
-	autofree char *old = steal_ptr(h->data);
-
+	free(steal_ptr(h->data));
 	h->captured = time_of(ref);
 	h->len = 0;
 	return node_value(ref, &h->data, &h->len);
@@ -137,7 +136,7 @@ void file_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 {
 	autoref struct ref dir = { 0 }, ref = { 0 };
 	struct lab_err err = LAB_ERR_INIT;
-	struct fuse_entry_param entry;
+	struct fuse_entry_param entry = { 0 };
 	struct handle *h;
 	int r;
 

@@ -95,7 +95,8 @@ static int check_dir(const char *dir, struct lab_err *err)
 	struct stat st;
 	int r;
 
-	if (stat(dir, &st) < 0 && errno == ENOTCONN) {
+	/* Aborted: it is being torn down at this moment */
+	if (stat(dir, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
 		r = clear_stale(dir, err);
 		if (r < 0)
 			return r;

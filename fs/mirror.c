@@ -61,7 +61,7 @@ static int fetch_status(struct client *client, struct lab_err *err)
 	SCOPED_LOCK(&mirror.lock);
 	mirror.status.labd_pid = (uint64_t)json_integer_value(json_object_get(status, "pid"));
 	if (dir && strlen(dir) < sizeof(mirror.state_dir))
-		strcpy(mirror.state_dir, dir);
+		memcpy(mirror.state_dir, dir, strlen(dir) + 1);
 	return 0;
 }
 

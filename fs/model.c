@@ -134,18 +134,18 @@ static struct object *find_locked(enum kind kind, uint32_t lab, const char *name
 	return i < t->n && !compare_name(t->by_name[i], lab, name) ? t->by_name[i] : NULL;
 }
 
-static void insert(struct object **array, size_t n, size_t at, struct object *o)
+static void insert(struct object *array[], size_t n, size_t at, struct object *o)
 {
-	memmove(array + at + 1, array + at, (n - at) * sizeof(*array));
+	memmove(array + at + 1, array + at, (n - at) * sizeof(void *));
 	array[at] = o;
 }
 
-static void take_out(struct object **array, size_t n, const struct object *o)
+static void take_out(struct object *array[], size_t n, const struct object *o)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (array[i] != o)
 			continue;
-		memmove(array + i, array + i + 1, (n - i - 1) * sizeof(*array));
+		memmove(array + i, array + i + 1, (n - i - 1) * sizeof(void *));
 		return;
 	}
 }
@@ -157,11 +157,11 @@ static int table_room(struct table *t)
 
 	if (t->n < t->room)
 		return 0;
-	more = reallocarray(t->by_id, room, sizeof(*more));
+	more = reallocarray(t->by_id, room, sizeof(void *));
 	if (!more)
 		return -ENOMEM;
 	t->by_id = more;
-	more = reallocarray(t->by_name, room, sizeof(*more));
+	more = reallocarray(t->by_name, room, sizeof(void *));
 	if (!more)
 		return -ENOMEM;
 	t->by_name = more;
@@ -264,7 +264,7 @@ static int put(enum kind kind, uint32_t lab, json_t *json, double time)
 	o->seen = true;
 	r = add_locked(o);
 	if (r < 0)
-		o = object_free(o);
+		object_free(o);
 	else
 		item_copy(&change.now, &o->item);
 	touched_locked();

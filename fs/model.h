@@ -73,11 +73,11 @@ void model_listen(void (*listener)(const struct change *change));
 
 /**
  * model_replace() - Take over a whole model
- * @model:	the answer to GET /v1/model, borrowed
+ * @json:	the answer to GET /v1/model, borrowed
  *
  * Return: 0, -EPROTO if it is not one, -ENOMEM
  */
-int model_replace(json_t *model);
+int model_replace(json_t *json);
 
 /**
  * model_event() - Take over one event

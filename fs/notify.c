@@ -115,7 +115,7 @@ void notify_gone(uint64_t parent, uint64_t child, const char *name)
 		return; /* the kernel finds out when the entry's time is over */
 	note->parent = parent;
 	note->child = child;
-	strcpy(note->name, name);
+	memcpy(note->name, name, strlen(name) + 1);
 	SCOPED_LOCK(&notify.lock);
 	if (notify.session)
 		queue_locked(note);

@@ -63,9 +63,7 @@ static void entry_times(const struct ref *ref, struct fuse_entry_param *e)
 		e->attr_timeout = DIR_ATTR;
 	} else if (ref->entry && ref->entry->type == ENTRY_DISK) {
 		e->entry_timeout = e->attr_timeout = SEALED;
-	} else if (ref->entry && ref->entry->type != ENTRY_LINK) {
-		e->entry_timeout = LASTING;
-	} else if (ref->node.class == CLASS_UPLOAD) {
+	} else if (ref->entry ? ref->entry->type != ENTRY_LINK : ref->node.class == CLASS_UPLOAD) {
 		e->entry_timeout = LASTING;
 	}
 }

@@ -20,7 +20,7 @@ timed()
 	if text=$("$@" 2>&1 </dev/null); then fail "$*: succeeded"; fi
 	ms=$(((${EPOCHREALTIME/./} - start) / 1000))
 	[[ $text == *"$want"* ]] || fail "$*: expected '$want', got: $text"
-	[ $ms -ge "$from" ] && [ $ms -le $(($to * ${TEST_TIMES:-1})) ] || fail "$*: took $ms ms"
+	[ $ms -ge "$from" ] && [ $ms -le $((to * ${TEST_TIMES:-1})) ] || fail "$*: took $ms ms"
 	say "$want after $ms ms"
 }
 
@@ -80,8 +80,10 @@ kill $follower
 wait $follower || true
 
 # ---- a mount that nobody answers is cleared by the next labfs
-kill -9 "$(labfs_pid)"
-check_fails 2 "not connected" ls "$M"
+pid=$(labfs_pid)
+kill -9 "$pid"
+wait_for "labfs to be gone" 5 not alive "$pid"
+check_fails 2 "not connected|connection abort" ls "$M"
 labfs "$M"
 check_eq "after the repair" defined "$(cat "$I/w/state")"
 
