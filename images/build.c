@@ -79,6 +79,8 @@ int image_begin(const char *dir, char *tmp, struct lab_err *err)
 {
 	struct stat st;
 
+	if (dir[0] != '/')
+		return lab_fail(err, -EINVAL, "'%.200s' is not an absolute path", dir);
 	if (!*io_path(tmp, "%s.tmp", dir))
 		return lab_fail(err, -ENAMETOOLONG, "%s: name too long", dir);
 	if (!lstat(dir, &st))
@@ -131,8 +133,9 @@ static int remove_trees(const struct paths *paths, json_t *list, struct lab_err 
 	json_t *p;
 	int r = 0;
 
-	json_array_foreach(list, i, p) if (io_remove_tree(AT_FDCWD, json_string_value(p)) < 0)
-		denied = true;
+	json_array_foreach(list, i, p)
+		if (io_remove_tree(AT_FDCWD, json_string_value(p)) < 0)
+			denied = true;
 	if (!denied)
 		return 0;
 	r = builder_run(paths, plan, io_path(path, "%s/sweep.json", paths->state), NULL, err);
@@ -170,8 +173,7 @@ static int sweep_layers(const struct paths *paths, struct lab_err *err)
 
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s", path);
-	json_array_foreach(all, i, p)
-	{
+	json_array_foreach(all, i, p) {
 		const char *tmp = json_string_value(p);
 		autojson json_t *one = json_pack("[O]", p);
 		autoclose int lock = open(io_path(path, "%.*s.lock", (int)strlen(tmp) - 4, tmp),

@@ -145,8 +145,7 @@ static int do_remove(const json_t *paths, struct lab_err *err)
 	size_t i;
 	json_t *path;
 
-	json_array_foreach(paths, i, path)
-	{
+	json_array_foreach(paths, i, path) {
 		int r = io_remove_tree(AT_FDCWD, json_string_value(path));
 
 		if (r < 0)

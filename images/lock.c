@@ -78,12 +78,14 @@ static int read_layer(const struct paths *paths, const json_t *spec, json_t **re
  * @suite:	whose package files
  * @dir:	NAME.tmp
  * @index:	its Packages file
+ * @priorities:	"name version" -> the archive's priority
  */
 struct pool {
 	const struct paths *paths;
 	const char *suite;
 	char dir[IO_PATH];
 	FILE *index;
+	json_t *priorities;
 };
 
 static void deb_file(char buf[IO_PATH], const json_t *p)
@@ -214,6 +216,74 @@ static int get_deb(const struct pool *pool, const json_t *p, const char *file, s
 	return 0;
 }
 
+static void read_list(FILE *f, json_t *wanted)
+{
+	autofree char *line = NULL, *key = NULL;
+	char name[200] = "";
+	size_t room = 0;
+	ssize_t n;
+
+	/* Package, Version and Priority come in this order in every list */
+	while ((n = getline(&line, &room, f)) > 0) {
+		if (line[n - 1] == '\n')
+			line[--n] = '\0';
+		if (!strncmp(line, "Package: ", 9)) {
+			snprintf(name, sizeof(name), "%s", line + 9);
+			free(steal_ptr(key));
+		} else if (!strncmp(line, "Version: ", 9) && json_object_get(wanted, name)) {
+			free(steal_ptr(key));
+			if (asprintf(&key, "%s %s", name, line + 9) < 0)
+				key = NULL;
+		} else if (!strncmp(line, "Priority: ", 10) && key) {
+			json_object_set_new(wanted, key, json_string(line + 10));
+		}
+	}
+}
+
+/*
+ * An archive's priority of a package may differ from the one in the package, and
+ * mmdebstrap goes by it: "name version" -> priority
+ */
+static json_t *read_priorities(const struct pool *pool, const json_t *packages)
+{
+	json_t *wanted = json_object();
+	char path[IO_PATH];
+	autodir DIR *dir =
+		opendir(io_path(path, "%s/apt/%s/lists", pool->paths->state, pool->suite));
+	struct dirent *d;
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(packages, i, p)
+		json_object_set_new(wanted, recipe_str(p, "name"), json_true());
+	while (dir && (d = readdir(dir))) {
+		size_t n = strlen(d->d_name);
+		autofile FILE *f = NULL;
+
+		if (n < 9 || strcmp(d->d_name + n - 9, "_Packages"))
+			continue;
+		f = fopen(io_path(path, "%s/apt/%s/lists/%s", pool->paths->state, pool->suite,
+				  d->d_name),
+			  "re");
+		if (f)
+			read_list(f, wanted);
+	}
+	return wanted;
+}
+
+/* dpkg-deb's output with the archive's priority in place of the package's */
+static void print_control(FILE *out, const char *control, const char *priority)
+{
+	const char *line = strstr(control, "\nPriority: ");
+
+	if (!line || !*priority) {
+		fputs(control, out);
+		return;
+	}
+	fprintf(out, "%.*s\nPriority: %s", (int)(line - control), control, priority);
+	fputs(line + 1 + strcspn(line + 1, "\n"), out);
+}
+
 /* The control fields as dpkg-deb prints them, and where the file is */
 static int index_deb(const struct pool *pool, const json_t *p, const char *file,
 		     struct lab_err *err)
@@ -221,7 +291,7 @@ static int index_deb(const struct pool *pool, const json_t *p, const char *file,
 	char path[IO_PATH];
 	const char *argv[] = { "dpkg-deb", "-f", io_path(path, "%s/%s", pool->dir, file), NULL };
 	struct run run = { .argv = argv, .deadline = num_now_us() + 60 * 1000000ULL };
-	autofree char *out = NULL;
+	autofree char *out = NULL, *key = NULL;
 	struct stat st;
 	int r = run_program(&run, &out, err);
 
@@ -229,7 +299,10 @@ static int index_deb(const struct pool *pool, const json_t *p, const char *file,
 		return r;
 	if (stat(path, &st) < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
-	fprintf(pool->index, "%sFilename: ./%s\nSize: %lld\nSHA256: %s\n\n", out, file,
+	if (asprintf(&key, "%s %s", recipe_str(p, "name"), recipe_str(p, "version")) < 0)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	print_control(pool->index, out, recipe_str(pool->priorities, key));
+	fprintf(pool->index, "Filename: ./%s\nSize: %lld\nSHA256: %s\n\n", file,
 		(long long)st.st_size, recipe_str(p, "sha256"));
 	return 0;
 }
@@ -239,7 +312,9 @@ static bool in_list(const json_t *list, const json_t *p)
 	size_t i;
 	json_t *o;
 
-	json_array_foreach(list, i, o) if (json_equal(o, p)) return true;
+	json_array_foreach(list, i, o)
+		if (json_equal(o, p))
+			return true;
 	return false;
 }
 
@@ -249,8 +324,7 @@ static int fill_pool(const struct pool *pool, const json_t *packages, const json
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(packages, i, p)
-	{
+	json_array_foreach(packages, i, p) {
 		char file[IO_PATH];
 		int r;
 
@@ -273,6 +347,34 @@ static int fill_pool(const struct pool *pool, const json_t *packages, const json
 		       : 0;
 }
 
+/*
+ * mmdebstrap asks apt for the suite's essential packages, and apt knows an
+ * archive's suite from this file
+ */
+static int write_release(const struct pool *pool, struct lab_err *err)
+{
+	char path[IO_PATH], sha[DIGEST_HEX];
+	autoclose int fd = open(io_path(path, "%s/Packages", pool->dir), O_RDONLY | O_CLOEXEC);
+	autofree char *text = NULL;
+	struct stat st;
+	int r;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return lab_fail_errno(err, -errno, "%s", path);
+	r = digest_fd(fd, sha, err);
+	if (r < 0)
+		return r;
+	if (asprintf(
+		    &text,
+		    "Origin: Debian\nSuite: %s\nCodename: %s\nDate: Thu, 01 Jan 1970 00:00:00 UTC\n"
+		    "SHA256:\n %s %lld Packages\n",
+		    pool->suite, pool->suite, sha, (long long)st.st_size) < 0)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = io_write_file(AT_FDCWD, io_path(path, "%s/Release", pool->dir), text, strlen(text),
+			  0644);
+	return r < 0 ? lab_fail_errno(err, r, "%s", path) : 0;
+}
+
 static int make_pool(const struct paths *paths, const json_t *spec, const json_t *packages,
 		     const json_t *before, const struct image_progress *progress,
 		     struct lab_err *err)
@@ -287,6 +389,7 @@ static int make_pool(const struct paths *paths, const json_t *spec, const json_t
 	r = io_mkdirs(pool.dir, 0755);
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s", pool.dir);
+	pool.priorities = read_priorities(&pool, packages);
 	pool.index = fopen(io_path(path, "%s/Packages", pool.dir), "we");
 	if (!pool.index) {
 		r = lab_fail_errno(err, -errno, "%s", path);
@@ -295,11 +398,14 @@ static int make_pool(const struct paths *paths, const json_t *spec, const json_t
 		fclose(pool.index);
 	}
 	if (!r)
+		r = write_release(&pool, err);
+	if (!r)
 		r = io_remove_tree(AT_FDCWD, final);
 	if (r >= 0 && rename(pool.dir, final) < 0)
 		r = lab_fail_errno(err, -errno, "%s", final);
 	if (r < 0)
 		io_remove_tree(AT_FDCWD, pool.dir);
+	json_decref(pool.priorities);
 	return r < 0 ? r : 0;
 }
 
@@ -337,8 +443,9 @@ static int lock_one(const struct paths *paths, const json_t *spec, json_t **ret_
 
 	if (from)
 		r = lock_one(paths, from, &parent, progress, err);
-	json_array_foreach(json_object_get(spec, "using"), i, other) if (!r)
-		r = lock_one(paths, other, NULL, progress, err);
+	json_array_foreach(json_object_get(spec, "using"), i, other)
+		if (!r)
+			r = lock_one(paths, other, NULL, progress, err);
 	if (!r)
 		r = read_layer(paths, spec, &info, err);
 	if (r < 0)

@@ -558,8 +558,7 @@ static int no_such_recipe(const struct paths *paths, const char *name, struct la
 	out = open_memstream(&text, &len);
 	if (!out)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	json_array_foreach(names, i, n)
-	{
+	json_array_foreach(names, i, n) {
 		if (i < ARRAY_SIZE(known) - 1)
 			known[i] = json_string_value(n);
 		fprintf(out, "%s%s", i ? ", " : "", json_string_value(n));

@@ -68,8 +68,7 @@ static int show_roots(const char *tmp, const char *root, struct layer *const *us
 	size_t i;
 	json_t *spec;
 
-	json_array_foreach(using_specs, i, spec)
-	{
+	json_array_foreach(using_specs, i, spec) {
 		const char *name = spec_str(spec, "name");
 		char at[IO_PATH], upper[IO_PATH], work[IO_PATH];
 		int r;
@@ -92,8 +91,7 @@ static void hide_roots(const char *root, const json_t *using_specs)
 	size_t i;
 	json_t *spec;
 
-	json_array_foreach(using_specs, i, spec)
-	{
+	json_array_foreach(using_specs, i, spec) {
 		char at[IO_PATH];
 
 		root_leave(io_path(at, "%s/run/roots/%s", root, spec_str(spec, "name")));
@@ -309,8 +307,7 @@ static int get_using(const struct builder *b, const json_t *specs, struct layer 
 	size_t i;
 	json_t *spec;
 
-	json_array_foreach(specs, i, spec)
-	{
+	json_array_foreach(specs, i, spec) {
 		int r = layer_get(b, spec, &layers[i], err);
 
 		if (r < 0)

@@ -126,8 +126,7 @@ static int write_conf(const struct apt *a, struct lab_err *err)
 		"Acquire::Retries \"3\";\n"
 		"quiet \"1\";\n",
 		a->root, a->list, a->root);
-	json_array_foreach(a->options, i, o)
-	{
+	json_array_foreach(a->options, i, o) {
 		const char *text = json_string_value(o), *eq = strchr(text, '=');
 
 		fprintf(f, "%.*s \"%s\";\n", (int)(eq - text), text, eq + 1);
@@ -315,9 +314,10 @@ static const json_t *find_package(const json_t *list, const char *name, const ch
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(list, i, p) if (!strcmp(spec_str(p, "name"), name) &&
-					   !strcmp(spec_str(p, "version"), version) &&
-					   !strcmp(spec_str(p, "arch"), arch)) return p;
+	json_array_foreach(list, i, p)
+		if (!strcmp(spec_str(p, "name"), name) &&
+		    !strcmp(spec_str(p, "version"), version) && !strcmp(spec_str(p, "arch"), arch))
+			return p;
 	return NULL;
 }
 
@@ -424,7 +424,8 @@ static const char **with_packages(const char *const *words, const json_t *packag
 	if (!argv)
 		return NULL;
 	memcpy(argv, words, n * sizeof(*argv));
-	json_array_foreach(packages, i, p) argv[n + i] = json_string_value(p);
+	json_array_foreach(packages, i, p)
+		argv[n + i] = json_string_value(p);
 	return argv;
 }
 
@@ -438,7 +439,8 @@ static char *include_option(const json_t *packages)
 	if (!out)
 		return NULL;
 	fprintf(out, "--include=");
-	json_array_foreach(packages, i, p) fprintf(out, "%s%s", i ? "," : "", json_string_value(p));
+	json_array_foreach(packages, i, p)
+		fprintf(out, "%s%s", i ? "," : "", json_string_value(p));
 	fclose(out);
 	return text;
 }
@@ -490,8 +492,7 @@ static int debootstrap(struct apt *a, const json_t *spec, uint64_t epoch, struct
 	argv[n++] = "--dpkgopt=path-exclude=/usr/share/locale/*";
 	argv[n++] = "--dpkgopt=path-exclude=/usr/share/doc/*";
 	argv[n++] = "--dpkgopt=path-include=/usr/share/doc/*/copyright";
-	json_array_foreach(a->options, i, o)
-	{
+	json_array_foreach(a->options, i, o) {
 		char *opt = NULL;
 		const char *text = json_string_value(o), *eq = strchr(text, '=');
 
@@ -510,7 +511,9 @@ static bool excluded(const json_t *exclude, const char *name)
 	size_t i;
 	json_t *e;
 
-	json_array_foreach(exclude, i, e) if (!fnmatch(json_string_value(e), name, 0)) return true;
+	json_array_foreach(exclude, i, e)
+		if (!fnmatch(json_string_value(e), name, 0))
+			return true;
 	return false;
 }
 
@@ -605,8 +608,7 @@ static int unpack(const struct apt *a, const json_t *list, const char *pool, str
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(list, i, p)
-	{
+	json_array_foreach(list, i, p) {
 		char file[IO_PATH], path[IO_PATH];
 		const char *argv[] = { "dpkg-deb", "-x", path, a->root, NULL };
 		struct command cmd = { .argv = argv, .log = a->b->log };

@@ -230,8 +230,7 @@ int root_files(const char *root, const json_t *files, struct lab_err *err)
 
 	if (fd < 0)
 		return lab_fail_errno(err, -errno, "%s", root);
-	json_array_foreach(files, i, file)
-	{
+	json_array_foreach(files, i, file) {
 		r = write_file(fd, file, err);
 		if (r < 0)
 			return r;
@@ -322,6 +321,7 @@ int root_clean(const char *root, struct lab_err *err)
 		{ "/etc", "hostname" },
 		{ "/var/lib/dbus", "machine-id" },
 		{ "/etc/apt/apt.conf.d", "99mmdebstrap" },
+		{ "/etc/apt/sources.list.d", "0000sources.list" },
 		{ "/root", ".bash_history" },
 		{ "/var/lib/systemd", "random-seed" },
 		{ "/etc", ".pwd.lock" },
