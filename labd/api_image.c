@@ -98,8 +98,26 @@ static int lock(struct request *q)
 	return imagejob_lock(q->d, q->params[0], &q->job, &q->err);
 }
 
+/* Whether a lab names it: then another name would take it away from that lab */
+static const char *named_by(struct labd *d, const char *image)
+{
+	struct instance *in;
+	struct lab *lab;
+
+	TAILQ_FOREACH(lab, &d->labs, link)
+	TAILQ_FOREACH(in, &lab->instances, link)
+	{
+		const json_t *name = json_object_get(instance_spec(in), "image");
+
+		if (name && !strcmp(json_string_value(name), image))
+			return in->name;
+	}
+	return NULL;
+}
+
 static int rename_image(struct request *q, struct image *im, const char *name)
 {
+	const char *user = named_by(q->d, im->name);
 	char from[NAME_MAX_LEN + 1];
 
 	if (!name_valid(name))
@@ -109,6 +127,9 @@ static int rename_image(struct request *q, struct image *im, const char *name)
 		return lab_fail(&q->err, -EEXIST, "there is an image %s already", name);
 	if (im->job)
 		return lab_fail(&q->err, -EBUSY, "image %s is being made", im->name);
+	if (user)
+		return lab_fail(&q->err, -EBUSY, "image %s is named by instance %s", im->name,
+				user);
 	snprintf(from, sizeof(from), "%s", im->name);
 	snprintf(im->name, sizeof(im->name), "%s", name);
 	events_emit(q->d, "image", "rename", "", name, from, image_json(q->d, im));

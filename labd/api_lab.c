@@ -41,8 +41,9 @@ static int define(struct request *q)
 	int r = need_text(q, &text);
 
 	if (!r)
-		r = labjob_define(q->d, text, file ? file : "lab file", body_flag(q, "up"),
-				  body_flag(q, "force"), lab, &q->job, &q->problems, &q->err);
+		r = labjob_define(q->d, request_str(q, "lab"), text, file ? file : "lab file",
+				  body_flag(q, "up"), body_flag(q, "force"), lab, &q->job,
+				  &q->problems, &q->err);
 	if (!r)
 		q->result = json_pack("{s:s}", "lab", lab);
 	return r;
@@ -193,8 +194,7 @@ static int check_keys(struct request *q, bool running)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(q->json, key, v)
-	{
+	json_object_foreach(q->json, key, v) {
 		if (!in_list(key, live_keys) && !in_list(key, stopped_keys))
 			return lab_fail(&q->err, -EINVAL, "an instance has no '%s' to set", key);
 		if (running && in_list(key, stopped_keys))
@@ -254,8 +254,9 @@ static int exec(struct request *q)
 	size_t i;
 	int r;
 
-	json_array_foreach(argv, i, arg) if (!json_is_string(arg)) return lab_fail(
-		&q->err, -EINVAL, "argv must be strings");
+	json_array_foreach(argv, i, arg)
+		if (!json_is_string(arg))
+			return lab_fail(&q->err, -EINVAL, "argv must be strings");
 	if (!json_array_size(argv))
 		return lab_fail(&q->err, -EINVAL, "the body needs \"argv\": what to run");
 	pthread_mutex_lock(&q->d->lock);

@@ -13,16 +13,22 @@
 #include "lib/num.h"
 #include "lib/util.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define CALL_US (5 * 1000000ULL)
+#define CLAIM_US (30 * 1000000ULL)
 
 struct action;
 
+/* @wait: the claim is taken when the job that has it, which was told to stop, ends */
 struct one {
 	struct instance *in;
 	const struct action *action;
+	bool wait;
 };
 
 static int do_start(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
@@ -137,19 +143,47 @@ static const struct action actions[] = {
 	{ "nmi", do_nmi, 1 },	   { "probe", do_probe, 1 },   { "ended", do_ended, 1 },
 };
 
+/* Claim once the other job has ended; the instance may be gone by then */
+static int claim_late(struct labd *d, struct job *job, struct lab_err *err)
+{
+	uint64_t deadline = num_now_us() + CLAIM_US;
+	struct instance *in;
+	struct lab *lab;
+	int r;
+
+	SCOPED_LOCK(&d->lock);
+	for (;;) {
+		struct timespec until;
+
+		r = labjob_find(d, job->lab, job->target, &lab, &in, err);
+		if (!r)
+			r = model_claim(d, lab, in, job->id, err);
+		if (r != -EBUSY || num_now_us() > deadline || job_cancelled(job))
+			return r;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+		pthread_cond_timedwait(&d->changed, &d->lock, &until);
+	}
+}
+
 static int run_action(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct one *o = arg;
 	struct instance *in = o->in;
-	const char *name = in->name;
+	const char *name = job->target;
 	struct job_item *item;
-	int r = job_items(job, &name, 1, err);
+	int r = o->wait ? claim_late(d, job, err) : 0;
 
+	if (!r)
+		r = job_items(job, &name, 1, err);
 	if (r < 0)
 		return r;
 	item = job_item(job, name);
 	job_item_step(job, item, o->action->name, 0);
 	r = o->action->run(d, job, in, err);
+	/* it was shown as starting since the call was accepted */
+	if (r < 0 && !strcmp(in->state, "starting") && !instance_running(in))
+		instance_set_state(d, in, "failed", err->text);
 	r = lab_wrap(err, r, "%s %s/%s", o->action->name, in->lab->name, in->name);
 	job_item_end(job, item, r);
 	lab_settle(d, in->lab, NULL);
@@ -157,7 +191,7 @@ static int run_action(struct labd *d, struct job *job, void *arg, struct lab_err
 }
 
 /* Claim and start; the lock is held */
-static int start_action(struct labd *d, struct instance *in, const struct action *a,
+static int start_action(struct labd *d, struct instance *in, const struct action *a, bool wait,
 			int64_t *ret_job, struct lab_err *err)
 {
 	struct one *o = calloc(1, sizeof(*o));
@@ -169,10 +203,15 @@ static int start_action(struct labd *d, struct instance *in, const struct action
 	o->in = in;
 	o->action = a;
 	job = job_new(d, a->name, in->lab->name, in->name, run_action, o, free);
-	r = model_claim(d, in->lab, in, job->id, err);
+	o->wait = wait;
+	r = wait ? 0 : model_claim(d, in->lab, in, job->id, err);
 	if (r < 0) {
 		job_abandon(job);
 		return r;
+	}
+	if (a->run == do_start) {
+		snprintf(in->state, sizeof(in->state), "starting");
+		instance_emit(d, in);
 	}
 	*ret_job = job_start(job);
 	return 0;
@@ -200,6 +239,23 @@ static bool already(const struct instance *in, const char *action)
 	return !strcmp(action, "resume") && runs && !paused;
 }
 
+/*
+ * Whether what keeps the instance busy gives way to this: a start or a probe
+ * that waits, perhaps for minutes, ends when its instance is to stop. A guest that
+ * is killed takes its `up` with it, which notices and goes on with the others.
+ */
+static bool gives_way(struct labd *d, struct instance *in, const struct action *a)
+{
+	struct job *job = in->job ? job_find(d, in->job) : NULL;
+
+	if (!job || in->lab->job || (a->run != do_stop && a->run != do_kill))
+		return false;
+	if (strcmp(job->kind, "start") && strcmp(job->kind, "probe") && strcmp(job->kind, "reboot"))
+		return false;
+	job_cancel(job);
+	return true;
+}
+
 int labjob_instance(struct labd *d, const char *lab_name, const char *name, const char *action,
 		    int64_t *ret_job, struct lab_err *err)
 {
@@ -225,6 +281,10 @@ int labjob_instance(struct labd *d, const char *lab_name, const char *name, cons
 	*ret_job = 0;
 	if (!in->job && already(in, action))
 		return 0;
+	if (a->run == do_kill && in->lab->job && in->guest) {
+		pidfd_send_signal(in->guest->proc.pidfd, SIGKILL, NULL, 0);
+		return 0;
+	}
 	if (a->running == 1 && !instance_running(in))
 		return lab_fail(err, -EBUSY, "instance %s does not run: labctl start %s/%s", name,
 				lab_name, name);
@@ -238,7 +298,7 @@ int labjob_instance(struct labd *d, const char *lab_name, const char *name, cons
 					"instance %s has no image: set one first (image: NAME)",
 					name);
 	}
-	return start_action(d, in, a, ret_job, err);
+	return start_action(d, in, a, gives_way(d, in, a), ret_job, err);
 }
 
 void labjob_probe(struct labd *d, struct instance *in)
@@ -246,14 +306,14 @@ void labjob_probe(struct labd *d, struct instance *in)
 	int64_t job;
 
 	SCOPED_LOCK(&d->lock);
-	(void)start_action(d, in, find_action("probe"), &job, NULL);
+	(void)start_action(d, in, find_action("probe"), false, &job, NULL);
 }
 
 void labjob_ended(struct labd *d, struct instance *in)
 {
 	int64_t job;
 
-	(void)start_action(d, in, find_action("ended"), &job, NULL);
+	(void)start_action(d, in, find_action("ended"), false, &job, NULL);
 }
 
 static int drop_from_spec(json_t *spec, void *arg, struct lab_err *err)

@@ -200,6 +200,7 @@ static void run(void *arg)
 	if (r < 0)
 		job->err = err;
 	model_release(d, job->id);
+	pthread_cond_broadcast(&d->changed);
 	emit(job, "change");
 	pthread_mutex_unlock(&d->lock);
 	watch_recheck(d);

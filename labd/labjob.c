@@ -93,16 +93,16 @@ static void add_starts(struct labd *d, const char *name, const json_t *spec, jso
 	const char *each;
 	json_t *in_spec;
 
-	json_object_foreach(json_object_get(spec, "instances"), each, in_spec)
-	{
+	json_object_foreach(json_object_get(spec, "instances"), each, in_spec) {
 		struct instance *in = lab ? model_instance(lab, each) : NULL;
 		bool listed = false;
 		json_t *c;
 		size_t i;
 
-		json_array_foreach(changes, i, c) listed |=
-			!strcmp(json_string_value(json_object_get(c, "name")), each) &&
-			!strcmp(json_string_value(json_object_get(c, "type")), "instance");
+		json_array_foreach(changes, i, c)
+			listed |= !strcmp(json_string_value(json_object_get(c, "name")), each) &&
+				  !strcmp(json_string_value(json_object_get(c, "type")),
+					  "instance");
 		if (!listed && (!in || !instance_running(in)))
 			json_array_append_new(changes,
 					      json_pack("{s:o s:s s:s s:s s:s}", "object",
@@ -117,8 +117,7 @@ static json_t *images_of(struct labd *d, const json_t *spec)
 	json_t *list = json_array(), *seen = json_object(), *in;
 	const char *name;
 
-	json_object_foreach(json_object_get(spec, "instances"), name, in)
-	{
+	json_object_foreach(json_object_get(spec, "instances"), name, in) {
 		const char *image = json_string_value(json_object_get(in, "image"));
 		uint64_t size;
 
@@ -172,8 +171,7 @@ static int preflight(struct labd *d, const struct lab *lab, const json_t *spec, 
 	size_t i;
 	int r;
 
-	json_array_foreach(images, i, im)
-	{
+	json_array_foreach(images, i, im) {
 		const char *state = json_string_value(json_object_get(im, "state"));
 
 		if (!strcmp(state, "missing"))
@@ -236,8 +234,9 @@ static bool selected(const struct up *u, const struct instance *in)
 
 	if (!json_array_size(u->names))
 		return true;
-	json_array_foreach(u->names, i,
-			   name) if (!strcmp(json_string_value(name), in->name)) return true;
+	json_array_foreach(u->names, i, name)
+		if (!strcmp(json_string_value(name), in->name))
+			return true;
 	return false;
 }
 
@@ -252,8 +251,7 @@ static int apply_changes(struct labd *d, struct job *job, struct lab *lab, struc
 	json_t *c;
 	size_t i;
 
-	json_array_foreach(changes, i, c)
-	{
+	json_array_foreach(changes, i, c) {
 		const char *action = json_string_value(json_object_get(c, "action"));
 		const char *name = json_string_value(json_object_get(c, "name"));
 		struct instance *in = model_instance(lab, name);
@@ -287,8 +285,7 @@ static int ensure_images(struct labd *d, struct job *job, const json_t *images, 
 	const json_t *im;
 	size_t i;
 
-	json_array_foreach(images, i, im)
-	{
+	json_array_foreach(images, i, im) {
 		const char *name = json_string_value(json_object_get(im, "name"));
 		struct job_item *item;
 		char line[2 * NAME_MAX_LEN];
@@ -320,8 +317,7 @@ static int make_items(struct job *job, const struct startset *set, const json_t 
 		free(text);
 		return lab_fail(err, -ENOMEM, "out of memory");
 	}
-	json_array_foreach(images, i, im)
-	{
+	json_array_foreach(images, i, im) {
 		if (!strcmp(json_string_value(json_object_get(im, "state")), "ready"))
 			continue;
 		snprintf(text[n], sizeof(*text), "image %s",
@@ -461,8 +457,9 @@ static int set_spec(struct labd *d, const char *name, const char *file, json_t *
 	return model_claim(d, *ret_lab, NULL, claim->id, err);
 }
 
-int labjob_define(struct labd *d, const char *text, const char *file, bool up, bool force,
-		  char *ret_lab, int64_t *ret_job, json_t **ret_problems, struct lab_err *err)
+int labjob_define(struct labd *d, const char *lab, const char *text, const char *file, bool up,
+		  bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
+		  struct lab_err *err)
 {
 	autojson json_t *spec = NULL;
 	struct up *u = new_up(NULL);
@@ -470,11 +467,14 @@ int labjob_define(struct labd *d, const char *text, const char *file, bool up, b
 	const char *name;
 	int r = read_spec(d, text, file, &spec, ret_problems, err);
 
+	name = json_string_value(json_object_get(spec, "lab"));
+	if (!r && lab && strcmp(lab, name))
+		r = lab_fail(err, -EINVAL, "this is a specification of lab %s, not of %s", name,
+			     lab);
 	if (r < 0) {
 		free_up(u);
 		return r;
 	}
-	name = json_string_value(json_object_get(spec, "lab"));
 	snprintf(ret_lab, NAME_MAX_LEN + 1, "%s", name);
 	pthread_mutex_lock(&d->lock);
 	job = job_new(d, "up", name, "", run_up, u, free_up);
@@ -561,8 +561,9 @@ int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t 
 	size_t i;
 	int r = labjob_find(d, name, NULL, &lab, NULL, err);
 
-	json_array_foreach(names, i, each) if (!r)
-		r = labjob_find(d, name, json_string_value(each) ?: "", &lab, &in, err);
+	json_array_foreach(names, i, each)
+		if (!r)
+			r = labjob_find(d, name, json_string_value(each) ?: "", &lab, &in, err);
 	if (r < 0)
 		return r;
 	u = new_up(lab);

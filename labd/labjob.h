@@ -21,10 +21,12 @@ int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret
 /**
  * labjob_define() - Define or change a lab, and bring it up if @up
  * @force:	even if it does not fit into memory or on the disk
+ * @lab:	the name it must have, or NULL for any
  * @ret_lab:	the lab's name, NAME_MAX_LEN + 1 bytes
  */
-int labjob_define(struct labd *d, const char *text, const char *file, bool up, bool force,
-		  char *ret_lab, int64_t *ret_job, json_t **ret_problems, struct lab_err *err);
+int labjob_define(struct labd *d, const char *lab, const char *text, const char *file, bool up,
+		  bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
+		  struct lab_err *err);
 
 /**
  * labjob_change() - Apply an edit to a lab's specification, without starting anything

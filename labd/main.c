@@ -90,7 +90,8 @@ static int print_doctor(const struct paths *paths)
 
 static int make_dirs(const struct paths *p, struct lab_err *err)
 {
-	const char *const dirs[] = { p->state, p->run };
+	char images[IO_PATH];
+	const char *const dirs[] = { p->state, p->run, io_path(images, "%s/images", p->state) };
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		struct stat st;

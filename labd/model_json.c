@@ -44,8 +44,7 @@ static json_t *nics_json(const struct instance *in, const json_t *spec)
 	const char *net;
 	size_t n = 0;
 
-	json_object_foreach((json_t *)nets, net, nic)
-	{
+	json_object_foreach((json_t *)nets, net, nic) {
 		const char *given = json_string_value(json_object_get(nic, "mac"));
 		const char *addr = json_string_value(json_object_get(nic, "addr"));
 
@@ -63,17 +62,41 @@ static json_t *nics_json(const struct instance *in, const json_t *spec)
 	return list;
 }
 
-static json_t *disks_json(const struct instance *in)
+/* What a disk's file stands on, in words: an image, "snapshot NAME", or nothing */
+static json_t *base_json(struct labd *d, const struct instance *in, const char *path)
+{
+	long long id;
+
+	if (strstr(path, "/snapshots/") &&
+	    sscanf(strstr(path, "/snapshots/"), "/snapshots/%lld", &id) == 1) {
+		struct snapshot *sn;
+
+		TAILQ_FOREACH(sn, &in->lab->snapshots, link)
+		if (sn->id == id)
+			return json_sprintf("snapshot %s", sn->name);
+		return json_string("a removed snapshot");
+	}
+	if (sscanf(path + MIN(strlen(path), strlen(d->paths.state)), "/images/%lld", &id) == 1) {
+		struct image *im = model_image_id(d, id);
+
+		return json_string(im && im->name[0] ? im->name : "an older image");
+	}
+	return json_string("");
+}
+
+static json_t *disks_json(struct labd *d, const struct instance *in)
 {
 	json_t *list = json_array();
 	const json_t *disk;
 	size_t i;
 
-	json_array_foreach(in->disks, i, disk)
-	{
+	json_array_foreach(in->disks, i, disk) {
 		json_t *copy = json_copy((json_t *)disk);
 
 		json_object_set_new(copy, "format", json_string("qcow2"));
+		json_object_set_new(copy, "base",
+				    base_json(d, in,
+					      json_string_value(json_object_get(disk, "base"))));
 		json_array_append_new(list, copy);
 	}
 	return list;
@@ -87,8 +110,9 @@ static json_t *snapshots_of(const struct instance *in)
 	size_t i;
 
 	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-	json_array_foreach(sn->members, i, m) if (!strcmp(json_string_value(m), in->name))
-		json_array_append_new(list, json_string(sn->name));
+	json_array_foreach(sn->members, i, m)
+		if (!strcmp(json_string_value(m), in->name))
+			json_array_append_new(list, json_string(sn->name));
 	return list;
 }
 
@@ -98,8 +122,7 @@ static json_t *forwards_json(const struct instance *in, const json_t *spec)
 	const json_t *fwd;
 	size_t i;
 
-	json_array_foreach(json_object_get(spec, "forward"), i, fwd)
-	{
+	json_array_foreach(json_object_get(spec, "forward"), i, fwd) {
 		json_t *copy = json_copy((json_t *)fwd);
 
 		json_object_set_new(copy, "proto", json_string("tcp"));
@@ -161,7 +184,7 @@ json_t *instance_json(struct labd *d, const struct instance *in)
 			(int)json_is_true(json_object_get(spec, "protect")), "pid", (int)in->pid,
 			"started", in->started, "accel", in->pid ? d->accel.name : "", "ready",
 			in->ready, "ready_text", in->ready_text, "addr", first_addr(spec), "nics",
-			nics_json(in, spec), "disks", disks_json(in), "forwards",
+			nics_json(in, spec), "disks", disks_json(d, in), "forwards",
 			forwards_json(in, spec), "spec", spec, "created", in->created, "changed",
 			in->changed, "snapshots", snapshots_of(in), "want", in->want);
 	if (obj)
@@ -181,8 +204,7 @@ static json_t *ports_json(const struct lab *lab, const char *network)
 		const char *name;
 		size_t n = 0;
 
-		json_object_foreach(nets, name, nic)
-		{
+		json_object_foreach(nets, name, nic) {
 			if (!strcmp(name, network))
 				json_array_append_new(ports,
 						      json_sprintf("%s/eth%zu", in->name, n));
@@ -257,8 +279,7 @@ static void add_disk_usage(json_t *obj)
 	json_t *disk;
 	size_t i;
 
-	json_array_foreach(json_object_get(obj, "disks"), i, disk)
-	{
+	json_array_foreach(json_object_get(obj, "disks"), i, disk) {
 		const char *path = json_string_value(json_object_get(disk, "path"));
 		struct stat st;
 
@@ -276,7 +297,8 @@ void model_add_usage(json_t *obj)
 	double cpu;
 	size_t i;
 
-	json_array_foreach(list, i, each) model_add_usage(each);
+	json_array_foreach(list, i, each)
+		model_add_usage(each);
 	add_disk_usage(obj);
 	if (!json_object_get(obj, "ready_text") || !pid || qemu_usage(pid, &rss, &cpu) < 0)
 		return;

@@ -46,6 +46,7 @@ static int start_keeper(struct labd *d, struct lab *lab, struct lab_err *err)
 		return lab_wrap(err, r, "keeper");
 	pthread_mutex_lock(&d->lock);
 	lab->keeper = k;
+	events_emit(d, "lab", "change", lab->name, lab->name, NULL, lab_json(d, lab, false));
 	pthread_mutex_unlock(&d->lock);
 	return lab_save(d, lab, err);
 }
@@ -111,8 +112,7 @@ int network_up(struct labd *d, struct lab *lab, struct lab_err *err)
 		r = drop_stale(lab, nets, err);
 	if (r < 0)
 		return r;
-	json_object_foreach(nets, name, spec)
-	{
+	json_object_foreach(nets, name, spec) {
 		if (json_equal(spec, json_object_get(lab->applied, name)))
 			continue;
 		r = add_network(lab, name, spec, err);
@@ -157,8 +157,7 @@ static size_t nics_of(const struct instance *in, struct keeper_nic *nics, struct
 	const char *net;
 	size_t n = 0;
 
-	json_object_foreach(nets, net, nic)
-	{
+	json_object_foreach(nets, net, nic) {
 		struct nic_text *t = &texts[n];
 		char eth[8];
 
@@ -246,9 +245,9 @@ static bool own_port(const struct lab *lab, int64_t port)
 
 		if (!instance_running(in))
 			continue;
-		json_array_foreach(json_object_get(spec, "forward"), i,
-				   fwd) if (json_integer_value(json_object_get(fwd, "host")) ==
-					    port) return true;
+		json_array_foreach(json_object_get(spec, "forward"), i, fwd)
+			if (json_integer_value(json_object_get(fwd, "host")) == port)
+				return true;
 	}
 	return false;
 }
@@ -261,10 +260,8 @@ int network_check_forwards(const struct lab *lab, const json_t *spec, struct lab
 	int result = 0;
 	size_t i;
 
-	json_object_foreach(json_object_get(spec, "instances"), name, in)
-	{
-		json_array_foreach(json_object_get(in, "forward"), i, fwd)
-		{
+	json_object_foreach(json_object_get(spec, "instances"), name, in) {
+		json_array_foreach(json_object_get(in, "forward"), i, fwd) {
 			int port = (int)json_integer_value(json_object_get(fwd, "host")), fd;
 			size_t len = strlen(bad);
 
@@ -300,8 +297,9 @@ static const char *first_addr(const struct instance *in)
 	const char *net, *addr = "";
 	json_t *nic;
 
-	json_object_foreach(json_object_get(instance_spec(in), "networks"), net, nic) if (!*addr)
-		addr = text(nic, "addr");
+	json_object_foreach(json_object_get(instance_spec(in), "networks"), net, nic)
+		if (!*addr)
+			addr = text(nic, "addr");
 	return addr;
 }
 
@@ -311,8 +309,7 @@ int network_add_forwards(struct labd *d, struct instance *in, struct lab_err *er
 	size_t i;
 
 	(void)d;
-	json_array_foreach(json_object_get(instance_spec(in), "forward"), i, fwd)
-	{
+	json_array_foreach(json_object_get(instance_spec(in), "forward"), i, fwd) {
 		int port = (int)json_integer_value(json_object_get(fwd, "host")), r;
 		autoclose int fd = listen_on(text(fwd, "bind"), port);
 		char id[48];
@@ -335,8 +332,7 @@ void network_del_forwards(struct labd *d, struct instance *in, const json_t *spe
 	size_t i;
 
 	(void)d;
-	json_array_foreach(json_object_get(spec, "forward"), i, fwd)
-	{
+	json_array_foreach(json_object_get(spec, "forward"), i, fwd) {
 		char id[48];
 
 		if (in->lab->keeper)
