@@ -186,6 +186,10 @@ static int ask(struct keeper *k, json_t *req, const int *fds, size_t nfds, json_
 	if (strlen(text) > KEEPER_MAX_MESSAGE)
 		return lab_fail(err, -E2BIG, "the request to the keeper is %zu bytes: at most %d",
 				strlen(text), KEEPER_MAX_MESSAGE);
+	if (nfds > IO_MAX_FDS)
+		return lab_fail(err, -E2BIG,
+				"a request to the keeper carries at most %d descriptors",
+				IO_MAX_FDS);
 	{
 		SCOPED_LOCK(&k->lock);
 		r = io_send_fds(k->sock, text, strlen(text), fds, nfds);
