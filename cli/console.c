@@ -236,7 +236,7 @@ const struct command cmd_console = {
 		"notice,\n"
 		"and several readers do not disturb each other. Where standard output is not a\n"
 		"terminal it is a plain stream; standard input that is not a terminal is typed.\n\n"
-		"  -t, --tail SIZE  of the recorded output (8K); 0 for none\n\n"
+		"  -t, --tail SIZE  how much of the recorded output (8K)\n\n"
 		"Example:\n  labctl console demo/db\n",
 	.run = run_console,
 };

@@ -11,46 +11,30 @@
 
 #include <string.h>
 
+#define LOGS_MAX_KEPT (64U << 20)
+
 /*
- * The recorded part is kept back until its last lines are known: at the end of
- * the answer, or, when the live output follows in the same answer, as soon as
- * nothing comes for a moment.
+ * The last lines of a record that goes on growing are found in two steps: what
+ * is recorded now is fetched to see where they begin; then the record is
+ * streamed with all that comes, and what is before that place is skipped.
  */
 struct logs {
 	struct cli *cli;
 	struct lines_filter filter;
-	bool live, fresh, filtered;
-	uint64_t lines;
+	bool filtered;
+	uint64_t skip;
 	char *kept;
 	size_t len, room;
 	int r;
 };
 
-#define LOGS_MAX_KEPT (64U << 20)
-
-static void put(struct logs *l, const char *data, size_t len)
+static bool on_record(void *arg, const void *data, size_t len)
 {
-	autofree char *text = NULL;
+	struct logs *l = arg;
 
-	if (l->r < 0 || !len)
-		return;
-	if (!l->filtered) {
-		l->r = io_write_all(STDOUT_FILENO, data, len);
-		return;
-	}
-	text = malloc(len);
-	if (!text) {
-		l->r = -ENOMEM;
-		return;
-	}
-	l->r = io_write_all(STDOUT_FILENO, text, lines_plain(&l->filter, text, data, len));
-}
-
-static void keep(struct logs *l, const char *data, size_t len)
-{
 	if (len > LOGS_MAX_KEPT - l->len) {
 		l->r = -EMSGSIZE;
-		return;
+		return false;
 	}
 	if (l->len + len > l->room) {
 		size_t room = MAX(2 * l->room, l->len + len);
@@ -58,69 +42,62 @@ static void keep(struct logs *l, const char *data, size_t len)
 
 		if (!more) {
 			l->r = -ENOMEM;
-			return;
+			return false;
 		}
 		l->kept = more;
 		l->room = room;
 	}
 	memcpy(l->kept + l->len, data, len);
 	l->len += len;
-}
-
-static void flush_kept(struct logs *l)
-{
-	size_t from = lines_tail(l->kept, l->len, l->lines);
-
-	if (l->live)
-		return;
-	l->live = true;
-	put(l, l->kept + from, l->len - from);
-	l->len = 0;
+	return true;
 }
 
 static bool on_data(void *arg, const void *data, size_t len)
 {
 	struct logs *l = arg;
+	size_t skip = (size_t)MIN(l->skip, (uint64_t)len);
+	autofree char *text = NULL;
 
-	l->fresh = true;
-	if (l->live)
-		put(l, data, len);
-	else
-		keep(l, data, len);
-	return l->r >= 0;
+	l->skip -= skip;
+	data = (const char *)data + skip;
+	len -= skip;
+	if (!l->filtered) {
+		l->r = io_write_all(STDOUT_FILENO, data, len);
+		return !l->r;
+	}
+	text = malloc(len + 1);
+	l->r = text ? io_write_all(STDOUT_FILENO, text, lines_plain(&l->filter, text, data, len))
+		    : -ENOMEM;
+	return !l->r;
 }
 
-static bool on_idle(void *arg)
+/* Where the last lines of what is recorded now begin */
+static int find_lines(struct logs *l, const char *path, uint64_t lines)
 {
-	struct logs *l = arg;
+	int r = client_stream(l->cli->client, "GET", path, NULL, on_record, NULL, l, &l->cli->err);
 
-	if (!l->fresh)
-		flush_kept(l);
-	l->fresh = false;
-	return l->r >= 0;
+	if (!r && l->r < 0)
+		r = lab_fail_errno(&l->cli->err, l->r, "the record of the console");
+	if (!r)
+		l->skip = lines_tail(l->kept, l->len, lines);
+	free(l->kept);
+	return r;
 }
 
-static int show_logs(struct logs *l, const struct object *o, bool follow)
+static int show_logs(struct logs *l, const struct object *o, uint64_t lines, bool follow)
 {
-	struct cli *cli = l->cli;
-	char path[CLIENT_PATH];
-	int r;
+	char path[CLIENT_PATH], all[CLIENT_PATH + 16];
+	int r = 0;
 
 	l->filtered = isatty(STDOUT_FILENO);
-	l->live = l->lines == UINT64_MAX;
-	/* the idle function must not take the time before the first byte for the end */
-	l->fresh = true;
-	client_path(path,
-		    follow ? "/v1/labs/%s/instances/%s/console?follow=1"
-			   : "/v1/labs/%s/instances/%s/console",
-		    o->lab, o->name);
-	r = client_stream(cli->client, "GET", path, NULL, on_data,
-			  follow && !l->live ? on_idle : NULL, l, &cli->err);
+	client_path(path, "/v1/labs/%s/instances/%s/console", o->lab, o->name);
+	snprintf(all, sizeof(all), "%s%s", path, follow ? "?follow=1" : "");
+	if (lines != UINT64_MAX)
+		r = find_lines(l, path, lines);
 	if (!r)
-		flush_kept(l);
+		r = client_stream(l->cli->client, "GET", all, NULL, on_data, NULL, l, &l->cli->err);
 	if (!r && l->r < 0 && l->r != -EPIPE)
-		r = lab_fail_errno(&cli->err, l->r, "standard output");
-	free(l->kept);
+		r = lab_fail_errno(&l->cli->err, l->r, "standard output");
 	return r;
 }
 
@@ -129,7 +106,8 @@ static int run_logs(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { { "follow", no_argument, NULL, 'f' },
 						 { "lines", required_argument, NULL, 'n' },
 						 CLI_LONG };
-	struct logs l = { .cli = cli, .lines = UINT64_MAX };
+	struct logs l = { .cli = cli };
+	uint64_t lines = UINT64_MAX;
 	bool follow = false;
 	struct object o;
 	int c, r;
@@ -139,7 +117,7 @@ static int run_logs(struct cli *cli, int argc, char **argv)
 			return cli->exit;
 		if (c == 'f')
 			follow = true;
-		else if (num_u64(optarg, INT64_MAX, &l.lines) < 0)
+		else if (num_u64(optarg, INT64_MAX, &lines) < 0)
 			return cli_usage(cli, "'%s' is not a number of lines", optarg);
 	}
 	if (!cli_nargs(cli, argc - optind, 1, 1))
@@ -148,7 +126,7 @@ static int run_logs(struct cli *cli, int argc, char **argv)
 	if (!r)
 		r = cli_ready(cli);
 	if (!r)
-		r = show_logs(&l, &o, follow);
+		r = show_logs(&l, &o, lines, follow);
 	return cli_end(cli, r);
 }
 

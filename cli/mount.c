@@ -8,6 +8,7 @@
 #include "lib/run.h"
 #include "lib/util.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <mntent.h>
 #include <string.h>
@@ -59,12 +60,15 @@ static void mounted_type(const char *path, char type[64])
 	endmntent(f);
 }
 
-/* A labfs that ended without unmounting: everything in it is ENOTCONN */
+/*
+ * A labfs that ended without unmounting: everything in it is ENOTCONN. stat()
+ * may still be answered from the kernel's cache, opening is not.
+ */
 static bool is_dead(const char *path)
 {
-	struct stat st;
+	autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return stat(path, &st) < 0 && errno == ENOTCONN;
+	return fd < 0 && errno == ENOTCONN;
 }
 
 /* Unmount as root or, by fusermount3, as the user who mounted */

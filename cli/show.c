@@ -192,9 +192,9 @@ static int get_object(struct cli *cli, const char *arg, json_t **ret)
 	static const struct {
 		const char *prefix, *path, *part;
 	} kinds[] = {
-		{ "lab/", "/v1/labs/%s", NULL },  { "image/", "/v1/images/%s", NULL },
-		{ "job/", "/v1/jobs/%s", NULL },  { "instance/", NULL, "instances" },
-		{ "network/", NULL, "networks" }, { "snapshot/", NULL, "snapshots" },
+		{ "lab:", "/v1/labs/%s", NULL },  { "image:", "/v1/images/%s", NULL },
+		{ "job:", "/v1/jobs/%s", NULL },  { "instance:", NULL, "instances" },
+		{ "network:", NULL, "networks" }, { "snapshot:", NULL, "snapshots" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -235,9 +235,9 @@ const struct command cmd_show = {
 	.args = "OBJECT",
 	.summary = "Print everything about one object",
 	.details = "OBJECT is LAB, [LAB/]INSTANCE or IMAGE; or, where that could be mistaken, "
-		   "lab/LAB,\n"
-		   "instance/[LAB/]NAME, network/[LAB/]NAME, snapshot/[LAB/]NAME, image/NAME or "
-		   "job/ID.\n\n"
+		   "lab:LAB,\n"
+		   "instance:[LAB/]NAME, network:[LAB/]NAME, snapshot:[LAB/]NAME, image:NAME or "
+		   "job:ID.\n\n"
 		   "Example:\n  labctl show demo/db\n",
 	.run = run_show,
 };
