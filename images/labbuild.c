@@ -56,13 +56,6 @@ void builder_log(const struct builder *b, const char *fmt, ...)
 	dprintf(b->log, "\n");
 }
 
-const char *spec_str(const json_t *spec, const char *key)
-{
-	const char *s = json_string_value(json_object_get(spec, key));
-
-	return s ? s : "";
-}
-
 static int report(int r, const struct lab_err *err)
 {
 	if (r < 0)
@@ -115,8 +108,8 @@ static int tidy(const struct builder *b, struct lab_err *err)
 
 static int do_build(const json_t *plan, struct lab_err *err)
 {
-	struct builder b = { .state = spec_str(plan, "state"),
-			     .dir = spec_str(plan, "dir"),
+	struct builder b = { .state = recipe_str(plan, "state"),
+			     .dir = recipe_str(plan, "dir"),
 			     .spec = json_object_get(plan, "spec"),
 			     .fresh = json_is_true(json_object_get(plan, "fresh")) };
 	char path[IO_PATH];

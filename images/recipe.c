@@ -644,13 +644,6 @@ struct recipe *recipe_free(struct recipe *recipe)
 	return NULL;
 }
 
-const char *recipe_str(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static int is_recipe(const struct dirent *d)
 {
 	size_t n = strlen(d->d_name);

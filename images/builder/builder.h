@@ -28,6 +28,7 @@
 #ifndef IMAGES_BUILDER_BUILDER_H
 #define IMAGES_BUILDER_BUILDER_H
 
+#include "images/recipe.h"
 #include "lib/err.h"
 #include "lib/io.h"
 
@@ -58,9 +59,6 @@ void builder_step(const char *step, uint64_t done, uint64_t total, const char *u
 /** builder_log() - A line of our own in the build log */
 void builder_log(const struct builder *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-
-/** spec_str() - A string of a recipe's spec, "" if it is not there */
-const char *spec_str(const json_t *spec, const char *key);
 
 /* --- packages.c --- */
 

@@ -110,7 +110,7 @@ static int write_disk(const struct builder *b, const json_t *info, const char *r
 	io_path(raw, "%s/disk.raw", b->dir);
 	io_path(qcow2, "%s/disk.qcow2", b->dir);
 	builder_step("filesystem", 0, 0, "bytes");
-	r = ext4_write(b, root, raw, size, spec_str(b->spec, "digest"), epoch, err);
+	r = ext4_write(b, root, raw, size, recipe_str(b->spec, "digest"), epoch, err);
 	if (!r)
 		r = to_qcow2(b, raw, qcow2, err);
 	if (unlink(raw) < 0 && !r)
@@ -120,14 +120,14 @@ static int write_disk(const struct builder *b, const json_t *info, const char *r
 
 static json_t *new_manifest(const struct builder *b, const json_t *info)
 {
-	const char *extra = spec_str(b->spec, "cmdline");
+	const char *extra = recipe_str(b->spec, "cmdline");
 	autofree char *cmdline = NULL;
 
 	if (asprintf(&cmdline, "%s%s%s", DISK_CMDLINE, *extra ? " " : "", extra) < 0)
 		return NULL;
-	return json_pack("{ss ss ss sO ss ss sO}", "name", spec_str(b->spec, "name"), "recipe",
-			 spec_str(b->spec, "digest"), "from",
-			 spec_str(json_object_get(b->spec, "from"), "name"), "size",
+	return json_pack("{ss ss ss sO ss ss sO}", "name", recipe_str(b->spec, "name"), "recipe",
+			 recipe_str(b->spec, "digest"), "from",
+			 recipe_str(json_object_get(b->spec, "from"), "name"), "size",
 			 json_object_get(b->spec, "size"), "boot", "direct", "cmdline", cmdline,
 			 "packages", json_object_get(info, "packages"));
 }
@@ -136,7 +136,7 @@ static json_t *new_manifest(const struct builder *b, const json_t *info)
 static int write_build_info(const struct builder *b, const json_t *info, struct lab_err *err)
 {
 	autojson json_t *o = json_pack("{sf ss}", "built", num_wall(), "layer",
-				       spec_str(info, "id"));
+				       recipe_str(info, "id"));
 	autofree char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
 	char path[IO_PATH];
 	int r;

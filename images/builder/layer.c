@@ -34,13 +34,13 @@ static int lock_layer(const char *digest, int how, struct lab_err *err)
 
 static const char *layer_id(const struct layer *layer)
 {
-	return layer ? spec_str(layer->info, "id") : "";
+	return layer ? recipe_str(layer->info, "id") : "";
 }
 
 /* What a layer's packages must be: the digest of its lock, "" without one */
 static const char *lock_digest(const json_t *spec)
 {
-	return spec_str(json_object_get(spec, "lock"), "digest");
+	return recipe_str(json_object_get(spec, "lock"), "digest");
 }
 
 /* layer.json, or NULL if there is none that is good over this parent */
@@ -50,12 +50,12 @@ static json_t *read_valid(const json_t *spec, const struct layer *from)
 	char path[IO_PATH];
 	json_t *info;
 
-	io_path(path, "%s/layer.json", spec_str(spec, "digest"));
+	io_path(path, "%s/layer.json", recipe_str(spec, "digest"));
 	if (io_read_file(AT_FDCWD, path, LAYER_MAX_INFO, &text, NULL) < 0)
 		return NULL;
 	info = json_loads(text, 0, NULL);
-	if (info && !strcmp(spec_str(info, "parent"), layer_id(from)) &&
-	    (!*lock_digest(spec) || !strcmp(spec_str(info, "contents"), lock_digest(spec))))
+	if (info && !strcmp(recipe_str(info, "parent"), layer_id(from)) &&
+	    (!*lock_digest(spec) || !strcmp(recipe_str(info, "contents"), lock_digest(spec))))
 		return info;
 	json_decref(info);
 	return NULL;
@@ -69,7 +69,7 @@ static int show_roots(const char *tmp, const char *root, struct layer *const *us
 	json_t *spec;
 
 	json_array_foreach(using_specs, i, spec) {
-		const char *name = spec_str(spec, "name");
+		const char *name = recipe_str(spec, "name");
 		char at[IO_PATH], upper[IO_PATH], work[IO_PATH];
 		int r;
 
@@ -94,7 +94,7 @@ static void hide_roots(const char *root, const json_t *using_specs)
 	json_array_foreach(using_specs, i, spec) {
 		char at[IO_PATH];
 
-		root_leave(io_path(at, "%s/run/roots/%s", root, spec_str(spec, "name")));
+		root_leave(io_path(at, "%s/run/roots/%s", root, recipe_str(spec, "name")));
 		umount2(at, MNT_DETACH);
 	}
 }
@@ -104,7 +104,7 @@ static int run_script(const struct builder *b, const json_t *spec, const char *t
 		      struct lab_err *err)
 {
 	const json_t *using_specs = json_object_get(spec, "using");
-	const char *script = spec_str(spec, "script");
+	const char *script = recipe_str(spec, "script");
 	int r;
 
 	if (!*script)
@@ -125,7 +125,7 @@ static int run_script(const struct builder *b, const json_t *spec, const char *t
 /* A guest's apt uses the mirror the build used */
 static int write_sources(const char *root, const json_t *info, struct lab_err *err)
 {
-	const char *text = spec_str(info, "sources");
+	const char *text = recipe_str(info, "sources");
 	char path[IO_PATH];
 	struct stat st;
 	int r;
@@ -183,7 +183,7 @@ static int write_info(const json_t *spec, const struct layer *from, const char *
 		return lab_fail(err, -ENOMEM, "out of memory");
 	digest_hex(contents, text, strlen(text));
 	if (json_object_set_new(info, "id", json_string(id)) ||
-	    json_object_set_new(info, "name", json_string(spec_str(spec, "name"))) ||
+	    json_object_set_new(info, "name", json_string(recipe_str(spec, "name"))) ||
 	    json_object_set_new(info, "parent", json_string(layer_id(from))) ||
 	    json_object_set_new(info, "contents", json_string(contents)))
 		return lab_fail(err, -ENOMEM, "out of memory");
@@ -228,7 +228,7 @@ static int mount_stack(const char *tmp, const struct layer *from, char root[IO_P
 static int build_layer(const struct builder *b, const json_t *spec, const struct layer *from,
 		       struct layer *const *using_layers, struct lab_err *err)
 {
-	const char *digest = spec_str(spec, "digest");
+	const char *digest = recipe_str(spec, "digest");
 	char tmp[IO_PATH], sub[IO_PATH], abs[IO_PATH];
 	autojson json_t *info = NULL;
 	int r;
@@ -237,7 +237,7 @@ static int build_layer(const struct builder *b, const json_t *spec, const struct
 	r = io_remove_tree(AT_FDCWD, tmp);
 	if (r < 0)
 		return lab_fail_errno(err, r, "layer %s", tmp);
-	builder_log(b, "layer %s (%s)", spec_str(spec, "name"), digest);
+	builder_log(b, "layer %s (%s)", recipe_str(spec, "name"), digest);
 	r = mount_stack(tmp, from, sub, err);
 	if (!r) {
 		io_path(abs, "%s/layers/%s", b->state, sub);
@@ -266,7 +266,7 @@ static bool wanted_anew(const struct builder *b, const json_t *spec)
 static int make_or_find(const struct builder *b, const json_t *spec, struct layer *layer,
 			struct layer *const *using_layers, struct lab_err *err)
 {
-	const char *digest = spec_str(spec, "digest");
+	const char *digest = recipe_str(spec, "digest");
 	int r;
 
 	layer->lock = lock_layer(digest, LOCK_SH, err);
@@ -338,9 +338,9 @@ int layer_get(const struct builder *b, const json_t *spec, struct layer **ret, s
 	put_all(using_layers, n);
 	if (r < 0) {
 		layer_put(layer);
-		return lab_wrap(err, r, "recipe %s", spec_str(spec, "name"));
+		return lab_wrap(err, r, "recipe %s", recipe_str(spec, "name"));
 	}
-	io_path(layer->lowers, "%s/root%s%s", spec_str(spec, "digest"), layer->from ? ":" : "",
+	io_path(layer->lowers, "%s/root%s%s", recipe_str(spec, "digest"), layer->from ? ":" : "",
 		layer->from ? layer->from->lowers : "");
 	*ret = layer;
 	return 0;

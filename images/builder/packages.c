@@ -89,7 +89,7 @@ static int pool_sources(const struct apt *a, const json_t *spec, char **ret, str
 	for (; spec; spec = json_object_get(spec, "from"))
 		if (json_object_get(spec, "lock"))
 			fprintf(out, "deb [trusted=yes] copy:%s/pool/%s ./\n", a->b->state,
-				spec_str(spec, "name"));
+				recipe_str(spec, "name"));
 	if (fclose(out))
 		return lab_fail(err, -ENOMEM, "out of memory");
 	*ret = text;
@@ -143,7 +143,7 @@ static int apt_init(struct apt *a, const struct builder *b, const json_t *spec, 
 
 	a->b = b;
 	a->root = root;
-	a->suite = spec_str(spec, "suite");
+	a->suite = recipe_str(spec, "suite");
 	a->locked = json_object_get(spec, "lock");
 	a->options = json_array();
 	io_path(a->conf, "%s/apt.conf", b->dir);
@@ -315,8 +315,9 @@ static const json_t *find_package(const json_t *list, const char *name, const ch
 	json_t *p;
 
 	json_array_foreach(list, i, p)
-		if (!strcmp(spec_str(p, "name"), name) &&
-		    !strcmp(spec_str(p, "version"), version) && !strcmp(spec_str(p, "arch"), arch))
+		if (!strcmp(recipe_str(p, "name"), name) &&
+		    !strcmp(recipe_str(p, "version"), version) &&
+		    !strcmp(recipe_str(p, "arch"), arch))
 			return p;
 	return NULL;
 }
@@ -405,7 +406,7 @@ static json_t *make_info(struct apt *a, const json_t *spec, json_t *packages, ui
 
 	if (lock) {
 		epoch = (uint64_t)json_integer_value(json_object_get(lock, "epoch"));
-		sources = spec_str(lock, "sources");
+		sources = recipe_str(lock, "sources");
 	}
 	return json_pack("{sO ss sI}", "packages", packages, "sources", sources, "epoch",
 			 (json_int_t)epoch);
@@ -471,7 +472,7 @@ static int debootstrap(struct apt *a, const json_t *spec, uint64_t epoch, struct
 	if (!include || !argv || asprintf(&cache, "LAB_APT=%s", a->cache) < 0 ||
 	    asprintf(&date, "SOURCE_DATE_EPOCH=%llu", (unsigned long long)epoch) < 0 ||
 	    asprintf(&setup, "--setup-hook=%s", hook) < 0 ||
-	    asprintf(&variant, "--variant=%s", spec_str(spec, "variant")) < 0)
+	    asprintf(&variant, "--variant=%s", recipe_str(spec, "variant")) < 0)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	env[0] = cache;
 	env[1] = date;
@@ -580,7 +581,8 @@ static int solve(struct apt *a, const json_t *spec, json_t **ret, struct lab_err
 
 static int by_name(const void *x, const void *y)
 {
-	return strcmp(spec_str(*(json_t *const *)x, "name"), spec_str(*(json_t *const *)y, "name"));
+	return strcmp(recipe_str(*(json_t *const *)x, "name"),
+		      recipe_str(*(json_t *const *)y, "name"));
 }
 
 static int sort_packages(json_t **list)
@@ -614,7 +616,8 @@ static int unpack(const struct apt *a, const json_t *list, const char *pool, str
 		struct command cmd = { .argv = argv, .log = a->b->log };
 		int r;
 
-		deb_name(file, spec_str(p, "name"), spec_str(p, "version"), spec_str(p, "arch"));
+		deb_name(file, recipe_str(p, "name"), recipe_str(p, "version"),
+			 recipe_str(p, "arch"));
 		io_path(path, "%s/%s", pool, file);
 		builder_log(a->b, "unpacking %s", file);
 		r = command_run(&cmd, err);
@@ -650,7 +653,7 @@ static int extract(struct apt *a, const json_t *spec, json_t **ret, struct lab_e
 
 	if (lock) {
 		list = json_incref(json_object_get(lock, "packages"));
-		io_path(pool, "%s/pool/%s", a->b->state, spec_str(spec, "name"));
+		io_path(pool, "%s/pool/%s", a->b->state, recipe_str(spec, "name"));
 	} else {
 		r = solve(a, spec, &list, err);
 		if (r < 0)
@@ -670,7 +673,7 @@ int packages_base(const struct builder *b, const json_t *spec, const char *root,
 		  struct lab_err *err)
 {
 	autoapt struct apt a = { .root = root, .lock = -EBADF };
-	bool is_extract = !strcmp(spec_str(spec, "variant"), "extract");
+	bool is_extract = !strcmp(recipe_str(spec, "variant"), "extract");
 	autojson json_t *list = NULL;
 	char scratch[IO_PATH];
 	uint64_t epoch = 0;

@@ -200,7 +200,7 @@ static int make_parents(int root, const char *path)
 
 static int write_file(int root, const json_t *file, struct lab_err *err)
 {
-	const char *path = spec_str(file, "path"), *content = spec_str(file, "content");
+	const char *path = recipe_str(file, "path"), *content = recipe_str(file, "content");
 	mode_t mode = (mode_t)json_integer_value(json_object_get(file, "mode"));
 	autoclose int fd = -EBADF;
 	unsigned int uid, gid;
@@ -212,10 +212,10 @@ static int write_file(int root, const json_t *file, struct lab_err *err)
 	}
 	if (r < 0)
 		return lab_fail_errno(err, r, "file %s", path);
-	r = find_owner(root, spec_str(file, "owner"), &uid, &gid);
+	r = find_owner(root, recipe_str(file, "owner"), &uid, &gid);
 	if (r < 0)
 		return lab_fail(err, -EINVAL, "file %s: the image has no user or group '%s'", path,
-				spec_str(file, "owner"));
+				recipe_str(file, "owner"));
 	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
 		return lab_fail_errno(err, -errno, "file %s", path);
 	return 0;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* manifest.c - an image's directory: made under another name, described, read */
+#define _GNU_SOURCE
+#include "images/recipe.h"
+
+#include "lib/io.h"
+#include "lib/jsonl.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define IMAGE_MAX_MANIFEST (16 << 20)
+
+const char *recipe_str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+int image_begin(const char *dir, char *tmp, struct lab_err *err)
+{
+	struct stat st;
+
+	if (dir[0] != '/')
+		return lab_fail(err, -EINVAL, "'%.200s' is not an absolute path", dir);
+	if (!*io_path(tmp, "%s.tmp", dir))
+		return lab_fail(err, -ENAMETOOLONG, "%s: name too long", dir);
+	if (!lstat(dir, &st))
+		return lab_fail(err, -EEXIST, "%s exists already", dir);
+	if (mkdir(tmp, 0755) < 0)
+		return lab_fail_errno(err, -errno, "%s", tmp);
+	return 0;
+}
+
+int image_commit(const char *tmp, const char *dir, struct lab_err *err)
+{
+	char parent[IO_PATH], *slash;
+	autoclose int fd = -EBADF, self = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	io_path(parent, "%s", dir);
+	slash = strrchr(parent, '/');
+	if (slash)
+		*slash = '\0';
+	fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (self < 0 || fd < 0 || fsync(self) < 0)
+		return lab_fail_errno(err, -errno, "%s", tmp);
+	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, dir, RENAME_NOREPLACE) < 0 || fsync(fd) < 0)
+		return lab_fail_errno(err, -errno, "%s", dir);
+	return 0;
+}
+
+int image_manifest(const char *dir, json_t **ret, struct lab_err *err)
+{
+	autofree char *text = NULL;
+	char path[IO_PATH];
+	size_t len = 0;
+	int r = io_read_file(AT_FDCWD, io_path(path, "%s/manifest.json", dir), IMAGE_MAX_MANIFEST,
+			     &text, &len);
+
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	r = jsonl_parse(text, len, ret);
+	return r < 0 ? lab_fail(err, r, "%s is damaged: not JSON", path) : 0;
+}
