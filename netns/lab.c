@@ -9,6 +9,8 @@
 #include "netns/console.h"
 #include "netns/dns.h"
 #include "netns/forward.h"
+#include "netns/link.h"
+#include "netns/nat.h"
 #include "netns/network.h"
 #include "netns/uplink.h"
 
@@ -60,6 +62,8 @@ void lab_end(struct lab *lab)
 	network_end_all(lab);
 	uplink_free(lab);
 	resolver_free(lab);
+	nat_lab_end(lab);
+	lab->nl = link_close(lab->nl);
 	lab_remove_files(lab->run_dir);
 	(void)sd_event_exit(lab->event, 0);
 }

@@ -62,7 +62,7 @@ TAILQ_HEAD(client_list, client);
  * @root:	started by root: there is no user namespace around us
  * @host_net:	the host's network namespace (root only), to make sockets in
  * @host_forward: the host's ip_forward, open for reading and writing (root only)
- * @nl:		rtnetlink socket of the lab
+ * @nl:		rtnetlink socket of the lab, @nft its nftables context
  * @uplink:	the way out, NULL until a network needs it
  * @resolvers:	the host's, as labd last told
  */
@@ -76,6 +76,7 @@ struct lab {
 	int host_forward;
 	sd_event *event;
 	struct nl_sock *nl;
+	struct nft_ctx *nft;
 	struct uplink *uplink;
 	struct resolver *resolver;
 	struct network_list networks;

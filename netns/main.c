@@ -131,7 +131,7 @@ static int set_up(struct lab *lab, int listener, struct lab_err *err)
 		return lab_fail(err, -EIO, "cannot open the lab's network");
 	r = watch_signals(lab, err);
 	if (!r)
-		r = nat_lab_start(err);
+		r = nat_lab_start(lab, err);
 	if (!r)
 		r = uplink_attach(lab, err);
 	if (!r)

@@ -81,19 +81,28 @@ static void cleanup_nft(struct nft_ctx **ctx)
 
 #define autonft __attribute__((cleanup(cleanup_nft)))
 
-/**
- * run_rules() - Apply one transaction in the current network namespace
- * @ret_out:	what it printed, malloced; may be NULL
- *
- * A context is made for each: it holds a socket of the namespace it was made
- * in, and half a megabyte of the rule set it last saw.
- */
-static int run_rules(const char *rules, char **ret_out, struct lab_err *err)
+/* A context for the current network namespace: its socket is made here */
+static struct nft_ctx *new_context(void)
 {
-	autonft struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+
+	if (ctx && (nft_ctx_buffer_error(ctx) || nft_ctx_buffer_output(ctx))) {
+		nft_ctx_free(ctx);
+		return NULL;
+	}
+	return ctx;
+}
+
+/**
+ * run_in() - Apply one transaction
+ * @ctx:	of the namespace that is meant; NULL if it could not be made
+ * @ret_out:	what it printed, malloced; may be NULL
+ */
+static int run_in(struct nft_ctx *ctx, const char *rules, char **ret_out, struct lab_err *err)
+{
 	const char *words;
 
-	if (!ctx || nft_ctx_buffer_error(ctx) || nft_ctx_buffer_output(ctx))
+	if (!ctx)
 		return lab_fail(err, -ENOMEM, "nftables: out of memory");
 	if (nft_run_cmd_from_buffer(ctx, rules)) {
 		words = nft_ctx_get_error_buffer(ctx);
@@ -107,13 +116,30 @@ static int run_rules(const char *rules, char **ret_out, struct lab_err *err)
 	return 0;
 }
 
-int nat_lab_start(struct lab_err *err)
+/* The same in the current namespace, for what is done once: the host's side */
+static int run_rules(const char *rules, char **ret_out, struct lab_err *err)
 {
-	return run_rules(lab_rules, NULL, err);
+	autonft struct nft_ctx *ctx = new_context();
+
+	return run_in(ctx, rules, ret_out, err);
+}
+
+int nat_lab_start(struct lab *lab, struct lab_err *err)
+{
+	/* kept: closing its socket takes the kernel some 10 ms */
+	lab->nft = new_context();
+	return run_in(lab->nft, lab_rules, NULL, err);
+}
+
+void nat_lab_end(struct lab *lab)
+{
+	cleanup_nft(&lab->nft);
+	lab->nft = NULL;
 }
 
 /* The set elements of a network; @verb is "add" or "delete" */
-static int network_elements(const char *verb, const struct network *net, struct lab_err *err)
+static int network_elements(const struct lab *lab, const char *verb, const struct network *net,
+			    struct lab_err *err)
 {
 	char rules[1024], gateway[INET_ADDRSTRLEN], open[128] = "";
 	const char *b = net->bridge;
@@ -126,19 +152,19 @@ static int network_elements(const char *verb, const struct network *net, struct 
 		 "%s element inet lab inside { \"%s\" }\n"
 		 "%s element inet lab pair { \"%s\" . \"%s\" }\n%s",
 		 verb, b, gateway, verb, b, verb, b, b, open);
-	return run_rules(rules, NULL, err);
+	return run_in(lab->nft, rules, NULL, err);
 }
 
-int nat_network_add(const struct network *net, struct lab_err *err)
+int nat_network_add(const struct lab *lab, const struct network *net, struct lab_err *err)
 {
-	int r = network_elements("add", net, err);
+	int r = network_elements(lab, "add", net, err);
 
 	return lab_wrap(err, r, "network %s", net->name);
 }
 
-void nat_network_del(const struct network *net)
+void nat_network_del(const struct lab *lab, const struct network *net)
 {
-	(void)network_elements("delete", net, NULL);
+	(void)network_elements(lab, "delete", net, NULL);
 }
 
 /* Names of tables of the host that are ours; one a line as "table ip NAME" */

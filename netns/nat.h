@@ -7,14 +7,18 @@
 
 #include <netinet/in.h>
 
+struct lab;
 struct network;
 
 /** nat_lab_start() - The lab's own rule set; nothing passes between networks */
-int nat_lab_start(struct lab_err *err);
+int nat_lab_start(struct lab *lab, struct lab_err *err);
+
+/** nat_lab_end() - Free what is held for it; the rules end with the namespace */
+void nat_lab_end(struct lab *lab);
 
 /** nat_network_add() - Let a network reach its gateway, itself and, with nat, the outside */
-int nat_network_add(const struct network *net, struct lab_err *err);
-void nat_network_del(const struct network *net);
+int nat_network_add(const struct lab *lab, const struct network *net, struct lab_err *err);
+void nat_network_del(const struct lab *lab, const struct network *net);
 
 /**
  * nat_host_add() - The host's side of a lab's way out

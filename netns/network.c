@@ -208,7 +208,7 @@ static int build(struct lab *lab, struct network *net, struct lab_err *err)
 
 	if (r < 0)
 		return r;
-	r = nat_network_add(net, err);
+	r = nat_network_add(lab, net, err);
 	if (r < 0)
 		goto undo_bridge;
 	if (net->nat) {
@@ -225,7 +225,7 @@ undo_uplink:
 	if (net->nat)
 		uplink_put(lab);
 undo_filter:
-	nat_network_del(net);
+	nat_network_del(lab, net);
 undo_bridge:
 	link_del(lab->nl, net->bridge);
 	return r;
@@ -310,7 +310,7 @@ int network_del(struct lab *lab, const char *name, struct lab_err *err)
 	dhcp_stop(lab, net);
 	if (net->nat)
 		uplink_put(lab);
-	nat_network_del(net);
+	nat_network_del(lab, net);
 	r = link_del(lab->nl, net->bridge);
 	if (r < 0)
 		return lab_fail_errno(err, r, "network %s: cannot remove its bridge", name);
