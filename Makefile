@@ -295,7 +295,7 @@ shellcheck:
 .PHONY: codespell
 codespell:
 	$(call say,SPELL)
-	$(Q)git ls-files -z | xargs -0 codespell --config .codespellrc
+	$(Q)git ls-files -z -- . ':!tests/unit' ':!tests/fuzz/corpus' | xargs -0 codespell --config .codespellrc
 
 # ---- installation ----------------------------------------------------------
 

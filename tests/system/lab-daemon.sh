@@ -30,7 +30,7 @@ check_fails 3 "" setpriv --reuid=65534 --regid=65534 --clear-groups \
 say "another user is refused"
 
 # clients that talk nonsense, or begin and never end, do not hurt
-for n in 1 2 3; do
+for _ in 1 2 3; do
 	head -c 2000 /dev/urandom | timeout 5 curl -s --unix-socket "$LABD_RUN/labd.sock" \
 		-X POST --data-binary @- http://labd/v1/labs >/dev/null
 	perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => shift) or die;
