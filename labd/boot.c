@@ -52,7 +52,7 @@ static bool ended(const struct guest *g)
 
 static int make_run_dir(struct labd *d, const struct instance *in, struct lab_err *err)
 {
-	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
 	char dir[IO_PATH];
 	int r;
 

@@ -97,11 +97,10 @@ static int create(struct labd *d, const struct instance *in, const char *path, c
 	const char *argv[16];
 	char bytes[24];
 	struct run run = { .argv = argv, .deadline = num_now_us() + 60 * 1000000ULL };
-	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
 	size_t n = 0;
 	int r;
 
-	(void)d;
 	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)size);
 	argv[n++] = "qemu-img";
 	argv[n++] = "create";
@@ -128,7 +127,7 @@ static int create(struct labd *d, const struct instance *in, const char *path, c
 
 static int make_dir(struct labd *d, const struct instance *in, struct lab_err *err)
 {
-	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
 	char dir[IO_PATH];
 	int r = io_mkdirs(instance_dir(d, in, dir), 0711);
 
@@ -165,9 +164,9 @@ static bool has_disk(const struct instance *in, const char *name)
 	const json_t *disk;
 	size_t i;
 
-	json_array_foreach(in->disks, i,
-			   disk) if (!strcmp(json_string_value(json_object_get(disk, "name")),
-					     name)) return true;
+	json_array_foreach(in->disks, i, disk)
+		if (!strcmp(json_string_value(json_object_get(disk, "name")), name))
+			return true;
 	return false;
 }
 
@@ -200,8 +199,7 @@ int disks_make(struct labd *d, struct instance *in, const struct image *image, s
 		r = make_root(d, in, image, err);
 		made = true;
 	}
-	json_object_foreach((json_t *)disks, name, disk)
-	{
+	json_object_foreach((json_t *)disks, name, disk) {
 		struct layer l = { 0 };
 
 		if (r < 0 || has_disk(in, name))
@@ -299,7 +297,7 @@ int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct l
 static void unfreeze_one(struct labd *d, const struct layer *frozen, const struct instance *in)
 {
 	struct layer head = *frozen;
-	uid_t uid = keeper_uid((unsigned int)in->lab->id);
+	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
 	char dir[IO_PATH];
 
 	io_path(head.path, "%s/%s.qcow2", instance_dir(d, in, dir), head.disk);

@@ -21,6 +21,16 @@ const char *lab_run_dir(struct labd *d, const struct lab *lab, char *buf)
 	return io_path(buf, "%s/%lld", d->paths.run, (long long)lab->id);
 }
 
+unsigned int lab_host_id(struct labd *d, const struct lab *lab)
+{
+	unsigned int daemon = 0, number = (unsigned int)lab->id & 0xfff;
+
+	/* 27 bits in all: KEEPER_MAX_LAB_ID */
+	if (strcmp(d->paths.run, "/run/labd"))
+		daemon = (unsigned int)name_hash("daemon", d->paths.run, NULL, NULL) & 0x7fff;
+	return daemon << 12 | number;
+}
+
 static void emit(struct labd *d, struct lab *lab, const char *action)
 {
 	events_emit(d, "lab", action, lab->name, lab->name, NULL, lab_json(d, lab, false));

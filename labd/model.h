@@ -195,6 +195,12 @@ void lab_free(struct lab *lab);
 const char *lab_dir(struct labd *d, const struct lab *lab, char *buf);
 const char *lab_run_dir(struct labd *d, const struct lab *lab, char *buf);
 
+/**
+ * lab_host_id() - The number that names what a lab has on the host: links,
+ * tables, uids. Unlike its id it differs between daemons of one machine.
+ */
+unsigned int lab_host_id(struct labd *d, const struct lab *lab);
+
 /** instance_spec() - Its part of the lab's specification, borrowed, or NULL */
 const json_t *instance_spec(const struct instance *in);
 int instance_save(struct labd *d, struct instance *in, struct lab_err *err);

@@ -24,7 +24,7 @@ static int start_keeper(struct labd *d, struct lab *lab, struct lab_err *err)
 {
 	char run[IO_PATH], dir[IO_PATH], log[IO_PATH];
 	struct keeper_config config = {
-		.lab_id = (unsigned int)lab->id,
+		.lab_id = lab_host_id(d, lab),
 		.lab = lab->name,
 		.exec_dir = d->paths.exec,
 		.run_dir = lab_run_dir(d, lab, run),
@@ -140,7 +140,7 @@ int network_down(struct labd *d, struct lab *lab, struct lab_err *err)
 	if (k)
 		r = keeper_shutdown(k, err);
 	else
-		(void)keeper_sweep((unsigned int)lab->id, lab_run_dir(d, lab, run), NULL);
+		(void)keeper_sweep(lab_host_id(d, lab), lab_run_dir(d, lab, run), NULL);
 	(void)io_remove_tree(AT_FDCWD, lab_run_dir(d, lab, run));
 	(void)lab_save(d, lab, NULL);
 	return r;

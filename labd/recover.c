@@ -172,7 +172,7 @@ static void recover_lab(struct labd *d, struct lab *lab)
 
 	if (keeper_connect(lab_run_dir(d, lab, run), &lab->keeper, NULL) < 0) {
 		lab->keeper = NULL;
-		(void)keeper_sweep((unsigned int)lab->id, run, NULL);
+		(void)keeper_sweep(lab_host_id(d, lab), run, NULL);
 		json_object_clear(lab->applied);
 	} else {
 		end_strangers(d, lab);
