@@ -23,17 +23,18 @@ char *base64_text(const void *data, size_t len)
 int base64_bytes(const char *text, unsigned char **ret, size_t *ret_len)
 {
 	size_t len = strlen(text), padding = 0;
-	autofree unsigned char *bytes = malloc(len / 4 * 3 + 4);
+	autofree unsigned char *bytes = NULL;
 	int n;
 
-	if (!bytes)
-		return -ENOMEM;
 	if (len % 4 || len >= BASE64_MAX)
 		return -EINVAL;
 	while (padding < 2 && len > padding && text[len - 1 - padding] == '=')
 		padding++;
 	if (strcspn(text, "=") < len - padding)
 		return -EINVAL;
+	bytes = malloc(len / 4 * 3 + 4);
+	if (!bytes)
+		return -ENOMEM;
 	n = EVP_DecodeBlock(bytes, (const unsigned char *)text, (int)len);
 	if (n < 0)
 		return -EINVAL;

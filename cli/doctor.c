@@ -43,8 +43,9 @@ static size_t columns_used(const json_t *found)
 	size_t i, width = strlen("CHECK");
 	json_t *f;
 
-	json_array_foreach(found, i, f)
+	json_array_foreach(found, i, f) {
 		width = MAX(width, strlen(cell_string(f, "check")));
+	}
 	return width + strlen(" STATE ");
 }
 

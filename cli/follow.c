@@ -317,7 +317,8 @@ static int run_follow(struct follow *f)
 int follow_until(struct cli *cli, const uint64_t *ids, size_t n, bool (*enough)(const json_t *job))
 {
 	autofree uint64_t *real = calloc(n + 1, sizeof(*real));
-	autofree json_t **jobs = calloc(n + 1, sizeof(*jobs));
+	autofree json_t **jobs =
+		calloc(n + 1, sizeof(*jobs)); /* NOLINT(bugprone-sizeof-expression): of pointers */
 	struct follow f = { .cli = cli, .ids = real, .jobs = jobs, .enough = enough };
 	int code;
 

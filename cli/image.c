@@ -35,12 +35,12 @@ static int base_name(struct cli *cli, const char *path, char ret[NAME_MAX_LEN + 
 	char name[NAME_MAX_LEN + 1] = "";
 
 	if (len <= NAME_MAX_LEN)
-		memcpy(name, base, len);
+		snprintf(name, sizeof(name), "%.*s", (int)len, base);
 	if (!name_valid(name))
 		return lab_fail(&cli->err, -EINVAL,
 				"no image can be named after %s: give a NAME of %s", path,
 				NAME_RULE);
-	strcpy(ret, name);
+	snprintf(ret, NAME_MAX_LEN + 1, "%s", name);
 	return 0;
 }
 
@@ -103,12 +103,10 @@ static int import(struct cli *cli, char **args, int n, const struct options *opt
 /* The absolute path of a file that does not exist yet */
 static int new_file(struct cli *cli, const char *path, char ret[IO_PATH])
 {
-	autofree char *copy = strdup(path), *dir = NULL;
-	char *slash = copy ? strrchr(copy, '/') : NULL;
+	const char *slash = strrchr(path, '/');
+	autofree char *parent = slash ? strndup(path, MAX(slash - path, 1)) : strdup(".");
+	autofree char *dir = parent ? realpath(parent, NULL) : NULL;
 
-	if (slash)
-		*slash = '\0';
-	dir = realpath(slash ? (slash == copy ? "/" : copy) : ".", NULL);
 	if (!dir)
 		return lab_fail_errno(&cli->err, -errno, "%s", path);
 	io_path(ret, "%s/%s", strcmp(dir, "/") ? dir : "", slash ? slash + 1 : path);

@@ -68,8 +68,9 @@ static int run_jobs(struct cli *cli, int argc, char **argv)
 	if (cli->json)
 		return cli_print_json(jobs);
 	if (cli->quiet) {
-		json_array_foreach(jobs, i, job)
+		json_array_foreach(jobs, i, job) {
 			puts(cell_count(id, job, "id"));
+		}
 	} else if (json_array_size(jobs) && print_jobs(jobs) < 0) {
 		r = lab_fail_errno(&cli->err, -ENOMEM, "table");
 	}

@@ -114,8 +114,9 @@ static json_t *collect(const struct kind *kind, json_t *answer)
 	if (!kind->part)
 		return json_incref(answer);
 	all = json_array();
-	json_array_foreach(answer, i, lab)
+	json_array_foreach(answer, i, lab) {
 		json_array_extend(all, json_object_get(lab, kind->part));
+	}
 	return all;
 }
 
@@ -156,8 +157,9 @@ static void print_names(const struct kind *kind, const json_t *objects)
 	json_t *object;
 	size_t i;
 
-	json_array_foreach(objects, i, object)
+	json_array_foreach(objects, i, object) {
 		puts(kind->columns[0].text(buf, object, kind->columns[0].key));
+	}
 }
 
 static int list(struct cli *cli, const struct kind *kind)

@@ -17,7 +17,7 @@ static int take_name(const char *text, size_t len, const char *what, char ret[NA
 	if (!name_valid(name))
 		return lab_fail(err, -EINVAL, "'%.*s' cannot be the name of %s: use %s", (int)len,
 				text, what, NAME_RULE);
-	strcpy(ret, name);
+	snprintf(ret, NAME_MAX_LEN + 1, "%s", name);
 	return 0;
 }
 
@@ -85,7 +85,7 @@ static int only_lab(struct cli *cli, char ret[NAME_MAX_LEN + 1])
 	}
 	if (json_unpack(json_array_get(labs, 0), "{s:s}", "name", &name) < 0 || !name_valid(name))
 		return lab_fail(&cli->err, -EPROTO, "labd told of a lab without a name");
-	strcpy(ret, name);
+	snprintf(ret, NAME_MAX_LEN + 1, "%s", name);
 	return 0;
 }
 

@@ -63,9 +63,10 @@ static void print_plan(const struct cli *cli, const json_t *plan)
 	size_t i;
 
 	if (cli->quiet) {
-		json_array_foreach(json_object_get(plan, "changes"), i, v)
+		json_array_foreach(json_object_get(plan, "changes"), i, v) {
 			if (is_change(v))
 				puts(cell_string(v, "object"));
+		}
 		return;
 	}
 	fputs(cell_string(plan, "yaml"), stdout);

@@ -192,8 +192,9 @@ static void put_items(struct frame *f, const json_t *items, int room)
 
 	widths(items, &name, &what);
 	what = *f->what_width = MAX(what, *f->what_width);
-	json_array_foreach(items, i, item)
+	json_array_foreach(items, i, item) {
 		count[rank(item)]++;
+	}
 	if (!all)
 		room--; /* for "and N more" */
 	for (int k = 0, rest = room; k < 3 && !all; k++) {
@@ -331,7 +332,8 @@ void progress_changes(FILE *f, const json_t *old, const json_t *job)
 	if (!json_array_size(json_object_get(job, "items")) && *cell_string(job, "step") &&
 	    !same(old, job, "step"))
 		fprintf(f, "%s: %s\n", progress_title(title, job), cell_string(job, "step"));
-	json_array_foreach(json_object_get(job, "items"), i, item)
+	json_array_foreach(json_object_get(job, "items"), i, item) {
 		item_change(f, json_array_get(before, i), item);
+	}
 	fflush(f);
 }

@@ -47,7 +47,7 @@ static int take_instances(struct cli *cli, char **args, struct object *lab, json
 					"%s is not in lab %s: one reset is of one lab", *args,
 					lab->lab);
 		if (*o.lab)
-			strcpy(lab->lab, o.lab);
+			snprintf(lab->lab, sizeof(lab->lab), "%s", o.lab);
 		json_array_append_new(names, json_string(o.name));
 	}
 	return *lab->lab ? 0 : object_lab(cli, NULL, lab);

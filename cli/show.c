@@ -16,9 +16,9 @@
 
 static bool is_one_of(const char *key, const char *const *words)
 {
-	const char *last = strrchr(key, '.');
+	const char *dot = strrchr(key, '.'), *last = dot ? dot + 1 : key;
 
-	for (last = last ? last + 1 : key; *words; words++)
+	for (; *words; words++)
 		if (!strcmp(last, *words))
 			return true;
 	return false;
@@ -59,9 +59,10 @@ static bool is_flat(const json_t *array)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(array, i, v)
+	json_array_foreach(array, i, v) {
 		if (!json_is_string(v))
 			return false;
+	}
 	return true;
 }
 
@@ -84,8 +85,9 @@ static void print_array(const char *key, const json_t *array)
 		return;
 	}
 	printf("%s:", key);
-	json_array_foreach(array, i, v)
+	json_array_foreach(array, i, v) {
 		printf(" %s", json_string_value(v));
+	}
 	putchar('\n');
 }
 
@@ -95,6 +97,8 @@ void show_value(const char *key, const json_t *value)
 	const char *k;
 	json_t *v;
 
+	if (!value)
+		return;
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
 		json_object_foreach((json_t *)value, k, v) {
@@ -128,9 +132,10 @@ static json_t *pick(const json_t *array, const char *name)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(array, i, v)
+	json_array_foreach(array, i, v) {
 		if (!strcmp(cell_string(v, "name"), name))
 			return json_incref(v);
+	}
 	return NULL;
 }
 

@@ -26,7 +26,7 @@ static int take_snapshot_name(struct cli *cli, int n, char **args, struct object
 			     args[1], NAME_RULE);
 	if (r < 0)
 		return r;
-	strcpy(ret->name, name.name);
+	snprintf(ret->name, sizeof(ret->name), "%s", name.name);
 	return 0;
 }
 

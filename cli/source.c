@@ -78,7 +78,7 @@ int source_find(struct cli *cli, const char *arg, struct source *ret)
 		return r;
 	if (!r)
 		return shipped(cli, arg, ret);
-	strcpy(ret->lab, o.lab);
+	snprintf(ret->lab, sizeof(ret->lab), "%s", o.lab);
 	return 0;
 }
 
@@ -91,9 +91,10 @@ int source_of_lab(struct cli *cli, struct source *source)
 
 	if (r < 0)
 		return r;
-	json_array_foreach(labs, i, lab)
+	json_array_foreach(labs, i, lab) {
 		if (!strcmp(cell_string(lab, "name"), source->lab))
 			io_path(file, "%s", cell_string(lab, "file"));
+	}
 	r = *file ? source_file(cli, file, source)
 		  : lab_fail(&cli->err, -ENOENT, "it was not made from a file");
 	return lab_wrap(&cli->err, r, "the lab file of %s", source->lab);

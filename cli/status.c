@@ -79,9 +79,11 @@ static void print_names(const json_t *labs)
 	json_t *lab, *in;
 	size_t i, k;
 
-	json_array_foreach(labs, i, lab)
-		json_array_foreach(json_object_get(lab, "instances"), k, in)
+	json_array_foreach(labs, i, lab) {
+		json_array_foreach(json_object_get(lab, "instances"), k, in) {
 			printf("%s/%s\n", cell_string(lab, "name"), cell_string(in, "name"));
+		}
+	}
 }
 
 int cli_status(struct cli *cli, const char *lab)

@@ -83,8 +83,10 @@ const char *cell_line(char buf[CELL_TEXT], const char *text)
 		while (n && (text[n] & 0xc0) == 0x80)
 			n--;
 	}
+	memcpy(buf, text, n);
 	for (size_t i = 0; i < n; i++)
-		buf[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
+		if ((unsigned char)buf[i] < ' ' || buf[i] == 0x7f)
+			buf[i] = ' ';
 	buf[n] = '\0';
 	return buf;
 }

@@ -42,9 +42,8 @@ struct client *client_free(struct client *c);
  * the end of its answer, -EPROTO if it spoke nonsense, -EMSGSIZE if it said
  * more than 64 MiB
  */
-int client_call(struct client *c, const char *method, const char *path,
-		json_t *body, json_t **ret, json_t **ret_problems,
-		struct lab_err *err);
+int client_call(struct client *c, const char *method, const char *path, json_t *body, json_t **ret,
+		json_t **ret_problems, struct lab_err *err);
 
 /**
  * client_stream() - A call whose answer comes bit by bit
@@ -56,24 +55,23 @@ int client_call(struct client *c, const char *method, const char *path,
  * No timeout. Return: 0 at the end of the stream or when ended by the
  * callbacks, else as client_call()
  */
-int client_stream(struct client *c, const char *method, const char *path,
-		  json_t *body,
-		  bool (*data)(void *arg, const void *data, size_t len),
-		  bool (*idle)(void *arg), void *arg, struct lab_err *err);
+int client_stream(struct client *c, const char *method, const char *path, json_t *body,
+		  bool (*data)(void *arg, const void *data, size_t len), bool (*idle)(void *arg),
+		  void *arg, struct lab_err *err);
 
 /**
  * client_lines() - A call whose answer is JSON lines (events, exec)
  * @message:	called for each, borrowed reference; return false to end
  */
-int client_lines(struct client *c, const char *method, const char *path,
-		 json_t *body, bool (*message)(void *arg, json_t *msg),
-		 bool (*idle)(void *arg), void *arg, struct lab_err *err);
+int client_lines(struct client *c, const char *method, const char *path, json_t *body,
+		 bool (*message)(void *arg, json_t *msg), bool (*idle)(void *arg), void *arg,
+		 struct lab_err *err);
 
 /**
  * client_send() - Send raw bytes as the body (console input)
  */
-int client_send(struct client *c, const char *method, const char *path,
-		const void *data, size_t len, struct lab_err *err);
+int client_send(struct client *c, const char *method, const char *path, const void *data,
+		size_t len, struct lab_err *err);
 
 /**
  * client_answered() - Whether labd itself answered the last call

@@ -23,7 +23,7 @@ for n in {1..8}; do
 	wait "${pids[n - 1]}" || fail "labctl $n: $(cat "$TEST_DIR/out.$n")"
 	check_eq "images" "[]" "$(jq -c . "$TEST_DIR/out.$n")"
 done
-check_eq "labd processes" 1 "$(pgrep -cx labd -s "$(ps -o sid= -p "$(cat "$LABD_STATE/lock")")")"
+check_eq "labd processes" 1 "$(pgrep -cx labd -s "$(ps -o sid= -p "$(cat "$LABD_STATE/lock")" | tr -d ' ')")"
 check_match "version" "labd [0-9].* QEMU [0-9]" "$(labctl version)"
 check_eq "no labs" "There is no lab; 'labctl up FILE' makes one from a lab file." "$(labctl status)"
 check_fails 1 "there is no lab" labctl down

@@ -150,8 +150,8 @@ static void test_cut(void **state)
 	(void)state;
 	assert_int_equal(cut(buf, sizeof(buf), "hello", 80), 5);
 	assert_string_equal(buf, "hello");
-	assert_int_equal(cut(buf, sizeof(buf), "hello", 3), 3);
-	assert_string_equal(buf, "hel");
+	assert_int_equal(cut(buf, sizeof(buf), "world", 3), 3);
+	assert_string_equal(buf, "wor");
 	assert_int_equal(cut(buf, sizeof(buf), "hello", 0), 0);
 	assert_string_equal(buf, "");
 	assert_int_equal(cut(buf, sizeof(buf), "a\033[2Jb\n", 80), 7);
