@@ -39,7 +39,7 @@ struct console {
 	uint64_t bytes, lost, window, window_bytes;
 	char typed[4096];
 	size_t typed_len;
-	TAILQ_HEAD(, reader) readers;
+	TAILQ_HEAD(reader_list, reader) readers;
 	unsigned int n_readers;
 };
 

@@ -58,7 +58,7 @@ struct resolver {
 		socklen_t len;
 	} servers[RESOLVER_MAX_SERVERS];
 	size_t n_servers, current;
-	TAILQ_HEAD(, query) queries;
+	TAILQ_HEAD(query_list, query) queries;
 	unsigned int n_queries;
 };
 

@@ -390,11 +390,11 @@ int forward_add(struct lab *lab, const char *id, int listener, const char *addr,
 
 int forward_add_resolver(struct lab *lab, const char *id, int listener)
 {
-	struct forward *f;
+	struct forward *f = NULL;
 	int fd = fcntl(listener, F_DUPFD_CLOEXEC, 3);
 	int r = fd < 0 ? -errno : forward_new(lab, id, fd, &f);
 
-	if (!r)
+	if (f)
 		f->to_resolver = true;
 	return r;
 }

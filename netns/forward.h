@@ -31,7 +31,7 @@ struct forward {
 	sd_event_source *source;
 	struct sockaddr_in target;
 	bool to_resolver;
-	TAILQ_HEAD(, connection) conns;
+	TAILQ_HEAD(connection_list, connection) conns;
 	unsigned int n_conns;
 	uint64_t accepted, refused, bytes_in, bytes_out;
 };

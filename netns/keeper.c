@@ -159,6 +159,20 @@ static int read_reply(struct keeper *k, const char *buf, size_t len, json_t **re
 	return 0;
 }
 
+/* Send a request and wait for its reply: bytes of it, or negative errno */
+static int exchange(struct keeper *k, const char *text, const int *fds, size_t nfds, char *buf,
+		    int *got, size_t *ngot, struct lab_err *err)
+{
+	SCOPED_LOCK(&k->lock);
+	int r = io_send_fds(k->sock, text, strlen(text), fds, nfds);
+	ssize_t n;
+
+	if (r < 0)
+		return give_up(k, r, err);
+	n = io_recv_fds(k->sock, buf, KEEPER_MAX_MESSAGE, got, ngot);
+	return n <= 0 ? give_up(k, (int)n, err) : (int)n;
+}
+
 /**
  * ask() - One request and its reply
  * @req:	stolen; NULL if it could not be built
@@ -173,13 +187,12 @@ static int ask(struct keeper *k, json_t *req, const int *fds, size_t nfds, json_
 {
 	autojson json_t *owned = req;
 	autofree char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-	autofree char *buf = malloc(KEEPER_MAX_MESSAGE);
+	autofree char *buf = NULL;
 	autojson json_t *ok = NULL;
-	int got[IO_MAX_FDS], r;
+	int got[IO_MAX_FDS], n, r;
 	size_t ngot = 0;
-	ssize_t n;
 
-	if (!text || !buf)
+	if (!text)
 		return lab_fail(err, -EINVAL,
 				"the request to the keeper has text that is not "
 				"UTF-8, or there is no memory for it");
@@ -190,15 +203,12 @@ static int ask(struct keeper *k, json_t *req, const int *fds, size_t nfds, json_
 		return lab_fail(err, -E2BIG,
 				"a request to the keeper carries at most %d descriptors",
 				IO_MAX_FDS);
-	{
-		SCOPED_LOCK(&k->lock);
-		r = io_send_fds(k->sock, text, strlen(text), fds, nfds);
-		if (r < 0)
-			return give_up(k, r, err);
-		n = io_recv_fds(k->sock, buf, KEEPER_MAX_MESSAGE, got, &ngot);
-		if (n <= 0)
-			return give_up(k, (int)n, err);
-	}
+	buf = malloc(KEEPER_MAX_MESSAGE);
+	if (!buf)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	n = exchange(k, text, fds, nfds, buf, got, &ngot, err);
+	if (n < 0)
+		return n;
 	r = read_reply(k, buf, (size_t)n, &ok, err);
 	if (!r && ngot != (ret_fd ? 1 : 0))
 		r = give_up(k, -EPROTO, err);

@@ -264,13 +264,13 @@ int nat_host_del(unsigned int lab_id, int forward_fd, struct lab_err *err)
 	snprintf(rules, sizeof(rules), "delete table ip %s\n", name);
 	LOCK_FORWARDING(forward_fd);
 	r = host_tables(&tables, err);
-	if (!r && has_table(tables, name)) {
+	if (tables && has_table(tables, name)) {
 		r = run_rules(rules, NULL, err);
 		removed = 1;
 	}
 	if (!r)
 		r = host_tables(&left, err);
-	if (r < 0)
+	if (!left)
 		return r;
 	if (!has_lab(left) && has_table(left, FORWARDING_TABLE)) {
 		if (pwrite(forward_fd, "0", 1, 0) != 1)

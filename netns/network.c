@@ -347,7 +347,7 @@ static int check_addr(const struct lab *lab, struct nic *const *fresh, size_t n,
 
 /**
  * prepare_nic() - Check one nic of a request
- * @fresh:	those before it in the request; slot @i is set here
+ * @fresh:	those of the request; the @i before it are set, it is set here
  */
 static int prepare_nic(struct lab *lab, const struct nic_spec *spec, struct nic **fresh, size_t i,
 		       struct lab_err *err)
@@ -371,9 +371,6 @@ static int prepare_nic(struct lab *lab, const struct nic_spec *spec, struct nic 
 		if (!strcmp(fresh[j]->ifname, nic.ifname))
 			return lab_fail(err, -EINVAL, "nic %s is asked for twice", nic.ifname);
 	nic.fd = old ? NIC_IS_THERE : -EBADF;
-	fresh[i] = malloc(sizeof(nic));
-	if (!fresh[i])
-		return lab_fail(err, -ENOMEM, "out of memory");
 	*fresh[i] = nic;
 	return 0;
 }
@@ -403,10 +400,12 @@ static int join_bridges(struct lab *lab, struct nic **fresh, size_t n, struct la
 	int r = 0, waited;
 
 	link_batch_begin(&b, lab->nl);
-	for (size_t i = 0; !r && i < n; i++)
+	for (size_t i = 0; !r && i < n; i++) {
+		assert(fresh[i]->network);
 		if (fresh[i]->fd != NIC_IS_THERE)
 			r = link_batch_set(&b, fresh[i]->ifname, fresh[i]->network->ifindex,
 					   fresh[i]->network->mtu, true);
+	}
 	waited = link_batch_wait(&b);
 	if (!r)
 		r = waited;
@@ -415,13 +414,27 @@ static int join_bridges(struct lab *lab, struct nic **fresh, size_t n, struct la
 
 static void free_fresh(struct nic **fresh, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (!fresh[i])
-			continue;
+	for (size_t i = 0; i < n && fresh[i]; i++) {
 		if (fresh[i]->fd >= 0)
 			close(fresh[i]->fd);
 		free(fresh[i]);
 	}
+	free(fresh);
+}
+
+static struct nic **alloc_fresh(size_t n)
+{
+	struct nic **fresh = calloc(n + 1, sizeof(struct nic *));
+
+	for (size_t i = 0; fresh && i < n; i++) {
+		fresh[i] = calloc(1, sizeof(struct nic));
+		if (!fresh[i]) {
+			free_fresh(fresh, n);
+			return NULL;
+		}
+		fresh[i]->fd = -EBADF;
+	}
+	return fresh;
 }
 
 /* A nic of a request that succeeded: keep it, or what is new of it */
@@ -429,6 +442,7 @@ static void take_nic(struct lab *lab, struct nic *nic)
 {
 	struct nic *old;
 
+	assert(nic->network);
 	if (nic->fd != NIC_IS_THERE) {
 		TAILQ_INSERT_TAIL(&lab->nics, nic, entry);
 		nic->network->n_nics++;
@@ -447,13 +461,14 @@ static void take_nic(struct lab *lab, struct nic *nic)
 int nics_add(struct lab *lab, const struct nic_spec *specs, size_t n, bool more, bool *added,
 	     struct lab_err *err)
 {
-	autofree struct nic **fresh = calloc(n ? n : 1, sizeof(*fresh));
+	struct nic **fresh;
 	int r = 0;
 
-	if (!fresh)
-		return lab_fail(err, -ENOMEM, "out of memory");
 	if (lab->n_nics + n > LAB_MAX_NICS)
 		return lab_fail(err, -EDQUOT, "a lab has at most %d nics", LAB_MAX_NICS);
+	fresh = alloc_fresh(n);
+	if (!fresh)
+		return lab_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; !r && i < n; i++)
 		r = prepare_nic(lab, &specs[i], fresh, i, err);
 	if (!r)
@@ -468,6 +483,7 @@ int nics_add(struct lab *lab, const struct nic_spec *specs, size_t n, bool more,
 		added[i] = fresh[i]->fd != NIC_IS_THERE;
 		take_nic(lab, fresh[i]);
 	}
+	free(fresh);
 	if (!more)
 		dhcp_reload(lab);
 	return 0;

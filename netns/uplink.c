@@ -262,11 +262,11 @@ struct slirp {
 
 __attribute__((noreturn)) static void exec_slirp(pid_t keeper, int ready, int exit_fd)
 {
-	char ready_opt[32], exit_opt[32], pid[16];
+	char cidr_opt[48], ready_opt[32], exit_opt[32], pid[16];
 	const char *argv[] = { SLIRP_PROGRAM,
 			       "--configure",
 			       "--mtu=65520",
-			       "--cidr=" SLIRP_NET "/24",
+			       cidr_opt,
 			       "--disable-host-loopback",
 			       "--enable-sandbox",
 			       "--enable-seccomp",
@@ -277,6 +277,7 @@ __attribute__((noreturn)) static void exec_slirp(pid_t keeper, int ready, int ex
 			       NULL };
 	sigset_t none;
 
+	snprintf(cidr_opt, sizeof(cidr_opt), "--cidr=%s/%d", SLIRP_NET, SLIRP_PREFIX);
 	snprintf(ready_opt, sizeof(ready_opt), "--ready-fd=%d", ready);
 	snprintf(exit_opt, sizeof(exit_opt), "--exit-fd=%d", exit_fd);
 	snprintf(pid, sizeof(pid), "%d", keeper);
@@ -338,7 +339,7 @@ static void helper_say(int sock, char word)
 /* One command of the keeper; false at the end of the connection */
 static bool helper_command(int sock, struct slirp *s, pid_t keeper)
 {
-	char word;
+	char word = '\0';
 
 	if (RETRY(recv(sock, &word, 1, 0)) <= 0)
 		return false;
@@ -353,7 +354,7 @@ static bool helper_command(int sock, struct slirp *s, pid_t keeper)
 __attribute__((noreturn)) static void helper_main(int sock, pid_t keeper)
 {
 	struct slirp s = { .pidfd = -EBADF, .exit_fd = -EBADF, .ready_fd = -EBADF };
-	char word;
+	char word = '\0';
 
 	for (;;) {
 		struct pollfd p[] = { { sock, POLLIN, 0 },
@@ -410,7 +411,7 @@ static void slirp_died(struct uplink *up)
 static int on_helper(sd_event_source *source, int fd, uint32_t revents, void *arg)
 {
 	struct uplink *up = arg;
-	char word;
+	char word = '\0';
 
 	(void)revents;
 	if (RETRY(recv(fd, &word, 1, MSG_DONTWAIT)) <= 0) {

@@ -361,18 +361,19 @@ void nt_guest_init(struct nt_guest *g, int tap, const char *mac, const char *add
 /* ------------------------------------------------------------------ DHCP */
 
 #define DHCP_MAGIC 0x63825363
+#define DHCP_XID 0x6c616264
 #define DHCP_HEAD 240
 
 static size_t dhcp_message(uint8_t *p, const struct nt_guest *g, uint8_t type, struct in_addr asked)
 {
-	const uint32_t magic = htonl(DHCP_MAGIC);
+	const uint32_t magic = htonl(DHCP_MAGIC), xid = htonl(DHCP_XID);
 	size_t n = DHCP_HEAD;
 
 	memset(p, 0, 400);
 	p[0] = 1;
 	p[1] = 1;
 	p[2] = 6;
-	memcpy(p + 4, "labd", 4);
+	memcpy(p + 4, &xid, 4);
 	memcpy(p + 28, g->mac, 6);
 	memcpy(p + 236, &magic, 4);
 	memcpy(p + n, (const uint8_t[]){ 53, 1, type }, 3);

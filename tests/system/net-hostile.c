@@ -82,12 +82,12 @@ static void test_texts(void)
 		"{\"op\":\"connect_tcp\",\"addr\":\"10.0.0.1\",\"port\":65536}",
 		"{\"op\":\"connect_tcp\",\"addr\":\"localhost\",\"port\":80}",
 		"{\"op\":\"forward_add\",\"id\":\"x\",\"addr\":\"10.0.0.1\",\"port\":80}",
-		"{\"op\":\"console_add\",\"id\":\"x\",\"path\":\"\",\"listen\":\"\",\"log\":\"\","
-		"\"max\":-1}",
+		"{\"op\":\"console_add\",\"id\":\"x\",\"path\":\"\",\"listen\":\"\",\"max\":-1}",
 		"{\"op\":\"state\",\"section\":\"secrets\",\"from\":0}",
 		"{\"op\":\"state\",\"section\":\"nics\",\"from\":-5}",
 		"{\"op\":\"link_set\",\"ifname\":\"\",\"up\":true}",
 		"{\"op\":\"shutdown\",\"op\":\"shutdown\"",
+		"{\"op\":\"console_add\",\"id\":\"\",\"path\":\"\",\"listen\":\"\",\"max\":1}",
 		"{\"op\":\"a\\u0000b\"}",
 	};
 
@@ -108,7 +108,8 @@ static void test_sizes(void)
 	memset(big, ' ', sizeof(big));
 	provoke(big, KEEPER_MAX_MESSAGE);
 	memset(big, 'a', sizeof(big));
-	memcpy(big, "{\"op\":\"", 7);
+	for (size_t i = 0; i < 7; i++)
+		big[i] = "{\"op\":\""[i];
 	provoke(big, KEEPER_MAX_MESSAGE);
 	nt_say("deep and long requests");
 }

@@ -43,8 +43,9 @@ static pid_t start_resolver(void)
 
 	NT_CHECK(bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0, "127.0.0.53: %m");
 	pid = fork();
-	while (!pid)
-		(void)nt_dns_serve(fd, "203.0.113.7");
+	for (; !pid;)
+		if (nt_dns_serve(fd, "203.0.113.7") < 0)
+			_exit(1);
 	close(fd);
 	return pid;
 }
@@ -182,7 +183,7 @@ static void test_networks(void)
 static void check_tcp(const struct nt_box *from, const char *addr, int listener, int want)
 {
 	autoclose int fd = nt_tcp_connect(from, addr, 8080, want ? 1500 : 5000);
-	struct sockaddr_in peer;
+	struct sockaddr_in peer = { 0 };
 	socklen_t len = sizeof(peer);
 	autoclose int got = -1;
 	char byte = 'x';
@@ -200,9 +201,8 @@ static void check_tcp(const struct nt_box *from, const char *addr, int listener,
 static void test_way_out(void)
 {
 	struct nt_box a, b, outside;
-	autoclose int listener = -1;
 	struct lab_err err = LAB_ERR_INIT;
-	char name[64];
+	int listener;
 
 	/* the outside has no route to anything of the lab */
 	nt_outside(&outside, "198.51.100.1", "198.51.100.2");
@@ -221,7 +221,7 @@ static void test_way_out(void)
 	check_tcp(&a, "198.51.100.2", listener, 0);
 	NT_FAILS(ENOENT, keeper_link_set(lab.k, "nic9", true, &err));
 	nt_say("link down and up");
-	(void)name;
+	close(listener);
 	nt_box_done(&a);
 	nt_box_done(&b);
 	nt_box_done(&outside);
@@ -232,8 +232,7 @@ static void test_connect(void)
 {
 	struct lab_err err = LAB_ERR_INIT;
 	struct nt_box b;
-	autoclose int fd = -1, listener = -1;
-	int code = 0;
+	int code = 0, fd, listener;
 	socklen_t len = sizeof(code);
 
 	nt_box_init(&b, nt_tap(&lab, "web0"), MAC_B, "10.20.1.10", 24, "");
@@ -248,6 +247,8 @@ static void test_connect(void)
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len);
 	NT_CHECK(code == ECONNREFUSED, "a closed port of the lab: %s", strerror(code));
 	NT_FAILS(EINVAL, keeper_connect_tcp(lab.k, "db", 22, &err));
+	close(fd);
+	close(listener);
 	nt_box_done(&b);
 	nt_say("connections into the lab");
 }
