@@ -276,7 +276,7 @@ static int read_console(struct request *q)
 	struct instance *in;
 	struct lab *lab;
 	char dir[IO_PATH];
-	uint64_t n = 0;
+	uint64_t n = INT64_MAX;
 	int r;
 
 	if (tail && num_u64(tail, INT64_MAX, &n) < 0)

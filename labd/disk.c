@@ -125,16 +125,28 @@ static int create(struct labd *d, const struct instance *in, const char *path, c
 	return r;
 }
 
+/* Its directory and files belong to the uid its guest runs with, which another
+ * run directory changes */
 static int make_dir(struct labd *d, const struct instance *in, struct lab_err *err)
 {
 	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
 	char dir[IO_PATH];
+	const json_t *disk;
+	size_t i;
 	int r = io_mkdirs(instance_dir(d, in, dir), 0711);
 
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s", dir);
-	if (!geteuid() && chown(dir, uid, (gid_t)-1) < 0)
+	if (geteuid())
+		return 0;
+	if (chown(dir, uid, (gid_t)-1) < 0)
 		return lab_fail_errno(err, -errno, "%s", dir);
+	json_array_foreach(in->disks, i, disk) {
+		const char *path = json_string_value(json_object_get(disk, "path"));
+
+		if (chown(path, uid, (gid_t)-1) < 0)
+			return lab_fail_errno(err, -errno, "%s", path);
+	}
 	return 0;
 }
 

@@ -32,7 +32,13 @@ static int read_old(void *arg, sqlite3_stmt *st)
 	struct jobs *jobs = arg;
 	int64_t id = sqlite3_column_int64(st, 0);
 	json_t *job = json_loads(store_text(st, 1), 0, NULL);
+	const char *state = json_string_value(json_object_get(job, "state"));
 
+	/* what it did until then, recover.c has looked after */
+	if (state && !strcmp(state, "running")) {
+		json_object_set_new(job, "state", json_string("failed"));
+		json_object_set_new(job, "error", json_string("labd ended meanwhile"));
+	}
 	jobs->next = MAX(jobs->next, id + 1);
 	return job ? json_array_append_new(jobs->old, job) : 0;
 }
@@ -156,7 +162,7 @@ static void emit(struct job *job, const char *action)
 	job->reported = num_now_us();
 }
 
-/* Remember an ended job for later daemons; the lock is not held */
+/* Remember a job for later daemons, so that its number is not used again; without the lock */
 static void save(struct job *job)
 {
 	struct labd *d = job->labd;
@@ -186,6 +192,7 @@ static void run(void *arg)
 	job->started = num_wall();
 	emit(job, "change");
 	pthread_mutex_unlock(&d->lock);
+	save(job);
 
 	r = job_cancelled(job) ? lab_fail(&err, -ECANCELED, "stopped before it began")
 			       : job->run(d, job, job->arg, &err);

@@ -210,7 +210,7 @@ struct stream *stream_console(struct labd *d, const char *dir, uint64_t tail, bo
 	io_path(cs->path, "%s/console.log", dir);
 	cs->follow = follow;
 	cs->fd = open(cs->path, O_RDONLY | O_CLOEXEC);
-	if (cs->fd >= 0 && tail && !fstat(cs->fd, &st) && (uint64_t)st.st_size > tail)
+	if (cs->fd >= 0 && !fstat(cs->fd, &st) && (uint64_t)st.st_size > tail)
 		(void)lseek(cs->fd, st.st_size - (off_t)tail, SEEK_SET);
 	if (follow)
 		watch_console(d, cs);
@@ -306,10 +306,10 @@ static char **env_of(const json_t *env)
 
 	if (!list)
 		return NULL;
-	json_object_foreach((json_t *)env, key,
-			    v) if (asprintf(&list[n], "%s=%s", key,
-					    json_string_value(v) ? json_string_value(v) : "") > 0)
-		n++;
+	json_object_foreach((json_t *)env, key, v)
+		if (asprintf(&list[n], "%s=%s", key,
+			     json_string_value(v) ? json_string_value(v) : "") > 0)
+			n++;
 	list[n] = NULL;
 	return list;
 }
