@@ -49,7 +49,7 @@ void builder_log(const struct builder *b, const char *fmt, ...)
 {
 	va_list ap;
 
-	dprintf(b->log, "== ");
+	dprintf(b->log, "== %5.1f s: ", (double)(num_now_us() - b->started) / 1e6);
 	va_start(ap, fmt);
 	vdprintf(b->log, fmt, ap);
 	va_end(ap);
@@ -125,6 +125,7 @@ static int do_build(const json_t *plan, struct lab_err *err)
 				"or newline, which apt's configuration cannot carry",
 				b.state);
 	b.log = log;
+	b.started = num_now_us();
 	r = build(&b, err);
 	if (r < 0)
 		builder_log(&b, "failed: %s", err->text);

@@ -72,12 +72,24 @@ struct reader {
 static void problem(struct reader *r, const yaml_node_t *node, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* In order of place, whatever the order in which they were found */
 static void add_problem(json_t *problems, size_t line, size_t column, const char *text)
 {
-	if (json_array_size(problems) < RECIPE_MAX_PROBLEMS)
-		json_array_append_new(problems,
-				      json_pack("{sI sI ss}", "line", (json_int_t)line, "column",
-						(json_int_t)column, "message", text));
+	size_t at = json_array_size(problems);
+
+	if (at == RECIPE_MAX_PROBLEMS)
+		return;
+	for (; at; at--) {
+		const json_t *p = json_array_get(problems, at - 1);
+		size_t l = (size_t)json_integer_value(json_object_get(p, "line"));
+		size_t c = (size_t)json_integer_value(json_object_get(p, "column"));
+
+		if (l < line || (l == line && c <= column))
+			break;
+	}
+	json_array_insert_new(problems, at,
+			      json_pack("{sI sI ss}", "line", (json_int_t)line, "column",
+					(json_int_t)column, "message", text));
 }
 
 static void problem(struct reader *r, const yaml_node_t *node, const char *fmt, ...)
@@ -162,11 +174,11 @@ static void read_exclude(struct reader *r, const yaml_node_t *node)
 static void read_image(struct reader *r, const yaml_node_t *node)
 {
 	const char *s = scalar(r, node, "'image'");
+	bool good = s && name_valid(s);
 
-	if (s && !name_valid(s))
+	if (s && !good)
 		problem(r, node, "'%.60s' is not a name: " NAME_RULE, s);
-	else if (s)
-		json_object_set_new(r->spec, "name", json_string(s));
+	json_object_set_new(r->spec, "name", json_string(good ? s : ""));
 }
 
 static void read_suite(struct reader *r, const yaml_node_t *node)
@@ -244,14 +256,12 @@ static void read_mode(struct reader *r, const yaml_node_t *node, json_t *file)
 static void read_path(struct reader *r, const yaml_node_t *node, json_t *file)
 {
 	const char *s = scalar(r, node, "'path'");
+	bool bad = !s || *s != '/' || !s[1] || strlen(s) > 1024 || s[strlen(s) - 1] == '/' ||
+		   strstr(s, "//") || strstr(s, "/../") || strchr(s, '\n');
 
-	if (!s)
-		return;
-	if (*s != '/' || !s[1] || strlen(s) > 1024 || s[strlen(s) - 1] == '/' || strstr(s, "//") ||
-	    strstr(s, "/../") || strchr(s, '\n'))
+	if (s && bad)
 		problem(r, node, "'%.100s' is not the absolute path of a file", s);
-	else
-		json_object_set_new(file, "path", json_string(s));
+	json_object_set_new(file, "path", json_string(bad ? "" : s));
 }
 
 static void read_file_key(struct reader *r, json_t *file, const yaml_node_t *key,

@@ -44,6 +44,7 @@
  * @spec:	the recipe to build (borrowed from the plan)
  * @fresh:	make its own layer anew
  * @log:	descriptor of build.log
+ * @started:	num_now_us() time, for the log
  */
 struct builder {
 	const char *state;
@@ -51,6 +52,7 @@ struct builder {
 	const json_t *spec;
 	bool fresh;
 	int log;
+	uint64_t started;
 };
 
 /** builder_step() - Tell how far the build is; @total 0: not known */

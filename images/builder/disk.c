@@ -75,6 +75,7 @@ static int to_qcow2(const struct builder *b, const char *raw, const char *qcow2,
 	struct command cmd = { .argv = argv, .log = b->log };
 
 	builder_step("convert", 0, 0, "");
+	builder_log(b, "convert");
 	return command_run(&cmd, err);
 }
 
@@ -110,6 +111,7 @@ static int write_disk(const struct builder *b, const json_t *info, const char *r
 	io_path(raw, "%s/disk.raw", b->dir);
 	io_path(qcow2, "%s/disk.qcow2", b->dir);
 	builder_step("filesystem", 0, 0, "bytes");
+	builder_log(b, "file system");
 	r = ext4_write(b, root, raw, size, recipe_str(b->spec, "digest"), epoch, err);
 	if (!r)
 		r = to_qcow2(b, raw, qcow2, err);

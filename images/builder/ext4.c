@@ -394,6 +394,16 @@ static errcode_t add_leaf(struct filler *f, int dirfd, const char *name, ext2_in
 	return code ? code : copy_xattrs(f, dirfd, name, ino);
 }
 
+static bool is_mount_point(const char *path)
+{
+	static const char *const dirs[] = { "/dev", "/proc", "/run", "/sys", "/tmp" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (!strcmp(path, dirs[i]))
+			return true;
+	return false;
+}
+
 static int fill_dir(struct filler *f, int dirfd, ext2_ino_t dir, const char *path,
 		    struct lab_err *err);
 
@@ -410,6 +420,8 @@ static int add_entry(struct filler *f, int dirfd, const char *name, ext2_ino_t d
 		return lab_fail_errno(err, -errno, "%s", path);
 	if (S_ISSOCK(st.st_mode))
 		return 0;
+	if (is_mount_point(path)) /* whether a build could make nodes in it shows in its time */
+		st.st_mtime = f->epoch;
 	if (!S_ISDIR(st.st_mode)) {
 		code = add_leaf(f, dirfd, name, dir, &st);
 		return code ? fail(err, code, path) : 0;
@@ -437,16 +449,6 @@ static int not_dots(const struct dirent *d)
 static int by_bytes(const struct dirent **a, const struct dirent **b)
 {
 	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static bool is_mount_point(const char *path)
-{
-	static const char *const dirs[] = { "/dev", "/proc", "/run", "/sys", "/tmp" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
-		if (!strcmp(path, dirs[i]))
-			return true;
-	return false;
 }
 
 static int fill_dir(struct filler *f, int dirfd, ext2_ino_t dir, const char *path,

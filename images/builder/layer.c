@@ -144,6 +144,7 @@ static int fill(const struct builder *b, const json_t *spec, const char *tmp, co
 	autojson json_t *info = NULL;
 	int r;
 
+	builder_log(b, "packages");
 	if (from) {
 		r = root_enter(root, err);
 		if (r < 0)
@@ -157,8 +158,10 @@ static int fill(const struct builder *b, const json_t *spec, const char *tmp, co
 	if (r < 0)
 		return r;
 	if ((r = write_sources(root, info, err)) < 0 ||
-	    (r = root_files(root, json_object_get(spec, "files"), err)) < 0 ||
-	    (r = run_script(b, spec, tmp, root, using_layers, info, err)) < 0 ||
+	    (r = root_files(root, json_object_get(spec, "files"), err)) < 0)
+		return r;
+	builder_log(b, "script");
+	if ((r = run_script(b, spec, tmp, root, using_layers, info, err)) < 0 ||
 	    (r = root_clean(root, err)) < 0)
 		return r;
 	*ret_info = steal_ptr(info);
@@ -251,6 +254,7 @@ static int build_layer(const struct builder *b, const json_t *spec, const struct
 		io_remove_tree(AT_FDCWD, io_path(sub, "%s/merged", tmp));
 	if (!r)
 		r = write_info(spec, from, tmp, info, err);
+	builder_log(b, "sync");
 	if (!r)
 		r = publish(tmp, digest, err);
 	if (r < 0)

@@ -18,7 +18,6 @@
 
 #include <cmocka.h>
 
-#define MEMORY_LIMIT (16 << 20)
 #define WAIT 300000 /* us */
 #define MAX_REQUEST (2 << 20)
 
@@ -128,7 +127,7 @@ static void check_call(void (*script)(struct peer *, int), int expected)
 	assert_int_equal(agent_call(a, "guest-ping", NULL, begin + WAIT, NULL, &err), expected);
 	assert_true(num_now_us() - begin < WAIT + 500000);
 	assert_true(*err.text);
-	assert_true(peer_rss() < before + MEMORY_LIMIT);
+	assert_true(peer_rss() < before + PEER_MEMORY_LIMIT);
 	agent_free(a);
 	peer_stop(&p);
 }
@@ -432,7 +431,7 @@ static void test_exec_lies(void **state)
 	lies.status = "{\"return\": {\"exited\": false}}";
 	assert_int_equal(run(0.5, &status, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "may still run"));
-	assert_true(peer_rss() < before + MEMORY_LIMIT);
+	assert_true(peer_rss() < before + PEER_MEMORY_LIMIT);
 }
 
 static void test_exec_captured(void **state)

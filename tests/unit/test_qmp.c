@@ -17,7 +17,6 @@
 #include <cmocka.h>
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n"
-#define MEMORY_LIMIT (16 << 20)
 #define WAIT 300000 /* us */
 
 /* Greet, and take the negotiation */
@@ -249,7 +248,7 @@ static void check_call(void (*script)(struct peer *, int), int expected)
 	assert_int_equal(qmp_call(q, "query-status", NULL, begin + WAIT, NULL, &err), expected);
 	assert_true(num_now_us() - begin < WAIT + 500000);
 	assert_true(strstr(err.text, "query-status") != NULL);
-	assert_true(peer_rss() < before + MEMORY_LIMIT);
+	assert_true(peer_rss() < before + PEER_MEMORY_LIMIT);
 	/* nothing of it is believed any more */
 	assert_true(qmp_call(q, "cont", NULL, num_now_us() + WAIT, NULL, &err) < 0);
 	assert_true(num_now_us() - begin < WAIT + 600000);
