@@ -172,11 +172,13 @@ static int ask_status(struct program *p, json_int_t pid, uint64_t deadline, json
 /* Ask how the program is; its end is noted in @p */
 static int check(struct program *p, struct lab_err *err)
 {
-	json_t *code, *sig;
-	int r = ask_status(p, p->pid, step_deadline(p), &p->result, err);
+	json_t *code, *sig, *result = NULL;
+	int r = ask_status(p, p->pid, step_deadline(p), &result, err);
 
 	if (r <= 0)
 		return r;
+	json_decref(p->result);
+	p->result = result;
 	code = json_object_get(p->result, "exitcode");
 	sig = json_object_get(p->result, "signal");
 	if (!json_is_integer(code) && !json_is_integer(sig))

@@ -199,7 +199,7 @@ static void add_channels(struct words *w, const struct qemu_config *c)
 static void add_disk(struct words *w, const struct qemu_disk *disk, size_t i)
 {
 	autojson json_t *node = NULL;
-	char name[16];
+	char name[24];
 
 	snprintf(name, sizeof(name), "blk%zu", i);
 	node = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:{s:b, s:b}}}", "driver", "qcow2",

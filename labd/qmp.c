@@ -76,18 +76,18 @@ static int talk_failed(struct lab_err *err, int code, const char *what)
 /* The next message; no blank or irrelevant line extends @deadline */
 static int next_message(struct qmp *q, uint64_t deadline, json_t **ret)
 {
+	autojson json_t *msg = NULL;
 	int r;
 
 	if (num_now_us() >= deadline)
 		return -ETIMEDOUT;
-	r = jsonl_next(&q->in, deadline, ret);
-	if (!r)
-		return -ECONNRESET;
-	if (r > 0 && !json_is_object(*ret)) {
-		json_decref(*ret);
+	r = jsonl_next(&q->in, deadline, &msg);
+	if (r <= 0)
+		return r ? r : -ECONNRESET;
+	if (!json_is_object(msg))
 		return -EPROTO;
-	}
-	return r < 0 ? r : 0;
+	*ret = steal_ptr(msg);
+	return 0;
 }
 
 /* QEMU's own words of an error reply */

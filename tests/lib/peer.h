@@ -7,6 +7,19 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* How much a peer may make us grow. A sanitizer keeps what was freed, so there it says nothing */
+#if defined(__SANITIZE_ADDRESS__)
+#define PEER_MEMORY_LIMIT (SIZE_MAX / 2)
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PEER_MEMORY_LIMIT (SIZE_MAX / 2)
+#endif
+#endif
+#ifndef PEER_MEMORY_LIMIT
+#define PEER_MEMORY_LIMIT ((size_t)16 << 20)
+#endif
 
 /**
  * struct peer - a server for one script
