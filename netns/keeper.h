@@ -109,6 +109,8 @@ int keeper_shutdown(struct keeper *k, struct lab_err *err);
  * @lab_id:	whose; veth, nftables table
  * @run_dir:	its sockets
  *
+ * Runs labkeeper, found as paths_find() says.
+ *
  * Return: 0 or negative errno
  */
 int keeper_sweep(unsigned int lab_id, const char *run_dir, struct lab_err *err);
@@ -231,10 +233,17 @@ int keeper_console_del(struct keeper *k, const char *id, struct lab_err *err);
 
 /**
  * keeper_state() - What the keeper holds
- * @ret:	{"networks": {name: {...}}, "nics": {ifname: {"network", "mac",
- *		"addr", "rx_bytes", "tx_bytes", ...}}, "forwards": {id: {...}},
- *		"consoles": {id: {...}}, "children": {"pid": {"status"}}};
- *		new reference
+ * @ret:	new reference:
+ *	"networks"	{name: {"bridge", "addr", "prefix", "gateway", "domain", "mtu",
+ *			"nat", "dhcp", "nics": how many, "dnsmasq": "running" or why not}}
+ *	"nics"		{ifname: {"network", "mac", "addr", "host", "up", "rx_bytes",
+ *			"tx_bytes", "rx_packets", "tx_packets", "rx_dropped",
+ *			"tx_dropped"}}, counted as the guest sees it
+ *	"forwards"	{id: {"addr", "port", "connections": open now, "accepted",
+ *			"refused", "bytes_in": into the lab, "bytes_out"}}
+ *	"consoles"	{id: {"connected", "readers", "bytes", "lost"}}
+ *	"children"	{"pid": {"name", "running", "status": once it has ended}}
+ *	"uplink"	{"state": in words, "" without a network with nat}
  */
 int keeper_state(struct keeper *k, json_t **ret, struct lab_err *err);
 

@@ -24,8 +24,10 @@
  * lives as long as the setting itself, whatever is killed; the last lab to leave
  * takes both away. A lock on the sysctl's file orders labs that come and go.
  *
- * Another firewall of the host may still drop what our chains accept: nftables
- * asks every table.
+ * nftables asks every table, so another firewall of the host may still drop what
+ * ours accepts. The common one is the FORWARD chain of iptables with the policy
+ * drop, which Docker and ufw set: there two rules are added that let this lab
+ * pass. They carry the lab's name as a comment, by which they are removed.
  */
 #define _GNU_SOURCE
 #include "netns/nat.h"
@@ -43,6 +45,7 @@
 
 #define HOST_TABLE "labd-"
 #define FORWARDING_TABLE "labd-forwarding"
+#define IPTABLES_CHAIN "ip filter FORWARD"
 
 static const char lab_rules[] =
 	"table inet lab {\n"
@@ -196,6 +199,59 @@ static bool has_lab(const char *tables)
 	return false;
 }
 
+/* Let a lab pass where the host's iptables drop by default */
+static int open_iptables(unsigned int lab_id, const char *ifname, struct lab_err *err)
+{
+	autofree char *chain = NULL;
+	char rules[512];
+
+	/* most hosts have no such chain */
+	if (run_rules("list chain " IPTABLES_CHAIN "\n", &chain, NULL) < 0 || !chain ||
+	    !strstr(chain, "policy drop"))
+		return 0;
+	snprintf(rules, sizeof(rules),
+		 "insert rule " IPTABLES_CHAIN " iifname \"%s\" accept comment \"" HOST_TABLE
+		 "%u\"\n"
+		 "insert rule " IPTABLES_CHAIN " oifname \"%s\" ct state established,related "
+		 "accept comment \"" HOST_TABLE "%u\"\n",
+		 ifname, lab_id, ifname, lab_id);
+	return run_rules(rules, NULL, err);
+}
+
+/* Delete the rules of a chain that carry a lab's comment; a line is a rule */
+static int delete_marked(char *chain, const char *mark, struct lab_err *err)
+{
+	static const char handle[] = "# handle ";
+	char rule[96], *save = NULL;
+	int r = 0;
+
+	for (char *line = strtok_r(chain, "\n", &save); line && !r;
+	     line = strtok_r(NULL, "\n", &save)) {
+		const char *at = strstr(line, handle);
+
+		if (!at || !strstr(line, mark))
+			continue;
+		snprintf(rule, sizeof(rule), "delete rule " IPTABLES_CHAIN " handle %.20s\n",
+			 at + sizeof(handle) - 1);
+		r = run_rules(rule, NULL, err);
+	}
+	return r;
+}
+
+static int close_iptables(unsigned int lab_id, struct lab_err *err)
+{
+	autonft struct nft_ctx *ctx = new_context();
+	autofree char *chain = NULL;
+	char mark[48];
+
+	if (ctx)
+		nft_ctx_output_set_flags(ctx, NFT_CTX_OUTPUT_HANDLE);
+	if (run_in(ctx, "list chain " IPTABLES_CHAIN "\n", &chain, NULL) < 0)
+		return 0;
+	snprintf(mark, sizeof(mark), "comment \"" HOST_TABLE "%u\"", lab_id);
+	return chain ? delete_marked(chain, mark, err) : 0;
+}
+
 static void unlock_file(const int *fd)
 {
 	flock(*fd, LOCK_UN);
@@ -248,7 +304,11 @@ int nat_host_add(unsigned int lab_id, const char *ifname, struct in_addr peer, i
 		 "}\n",
 		 lab_id, lab_id, lab_id, ifname, ifname, ifname, addr, addr, ifname);
 	LOCK_FORWARDING(forward_fd);
-	r = run_rules(rules, NULL, err);
+	r = close_iptables(lab_id, err);
+	if (!r)
+		r = run_rules(rules, NULL, err);
+	if (!r)
+		r = open_iptables(lab_id, ifname, err);
 	if (!r)
 		r = switch_on(forward_fd, err);
 	return r;
@@ -268,6 +328,8 @@ int nat_host_del(unsigned int lab_id, int forward_fd, struct lab_err *err)
 		r = run_rules(rules, NULL, err);
 		removed = 1;
 	}
+	if (!r)
+		r = close_iptables(lab_id, err);
 	if (!r)
 		r = host_tables(&left, err);
 	if (!left)

@@ -186,11 +186,14 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--stay"))
 		return pause();
 	nt_main(argc, argv);
+	nt_sh("nft 'table ip filter { chain FORWARD { type filter hook forward priority 0; "
+	      "policy drop; }; }'");
 	before = nt_world();
 	test_killed(before);
 	test_started_again(before);
 	test_second();
 	test_dnsmasq();
 	test_rounds(before);
+	nt_sh("nft delete table ip filter");
 	return 0;
 }

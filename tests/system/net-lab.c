@@ -59,6 +59,11 @@ static void use_resolv_conf(const char *text)
 	NT_CHECK(mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0, "/etc/resolv.conf: %m");
 }
 
+static void nft(const char *rules)
+{
+	nt_sh("nft '%s'", rules);
+}
+
 static void test_leases(struct nt_guest *a, struct nt_guest *b)
 {
 	struct nt_lease l;
@@ -312,6 +317,9 @@ int main(int argc, char **argv)
 
 	nt_main(argc, argv);
 	resolver = start_resolver();
+	/* as Docker leaves it */
+	nft("table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop;"
+	    " iifname \"docker0\" accept; }; }");
 	use_resolv_conf("nameserver 127.0.0.53\noptions edns0\n");
 	before = nt_world();
 	nt_start(&lab, 7);
@@ -335,6 +343,7 @@ int main(int argc, char **argv)
 	nt_same_world(before);
 	test_two_labs();
 	test_addresses_in_use();
+	nft("delete table ip filter");
 	kill(resolver, SIGKILL);
 	RETRY(waitpid(resolver, NULL, 0));
 	umount2("/etc/resolv.conf", MNT_DETACH);

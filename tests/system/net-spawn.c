@@ -218,8 +218,8 @@ static void test_ends(void)
 	NT_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7, "status %d", status);
 	pid = run("--die", "6", NULL, true, &b);
 	status = nt_wait_exit(&lab, pid, b);
-	NT_CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !WCOREDUMP(status), "status %d",
-		 status);
+	NT_CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !WCOREDUMP(status),
+		 "status %d", status);
 	pid = run("--stay", NULL, NULL, true, &c);
 	NT_CHECK(NT_OK(keeper_exit_status(lab.k, pid, &status, &err)) == 0, "it does not stay");
 	NT_CHECK(!nt_wait_fd(c, POLLIN, 0), "its pidfd says it ended");
