@@ -21,14 +21,30 @@ for p in $(pgrep -x labfs); do
 done
 [ -n "$labfs" ] || fail "no labfs runs"
 rss() { awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
-wakes() { cat "/proc/$1/task/"*/status | awk '/^voluntary_ctxt/ { n += $2 } END { print n }'; }
+# "TID COUNT" of every thread
+wakes()
+{
+	local t
+	for t in "/proc/$1/task/"*; do
+		awk -v t="${t##*/}" '/^voluntary_ctxt/ { print t, $2 }' "$t/status" 2>/dev/null || true
+	done
+}
 
-pause 3 # connections of the commands above have ended
+# woken BEFORE AFTER: how often; the end of a thread counts as once
+woken()
+{
+	awk 'NR == FNR { before[$1] = $2; next }
+		{ n += $2 - before[$1]; delete before[$1] }
+		END { for (t in before) n++; print n + 0 }' <(echo "$1") <(echo "$2")
+}
+
+# what the commands above left running comes to its end: idle workers, connections
+pause "${BENCH_SETTLE:-30}"
 labd_0=$(wakes "$LABD_PID") labfs_0=$(wakes "$labfs")
 pause 10
 labd_1=$(wakes "$LABD_PID") labfs_1=$(wakes "$labfs")
 figure labd-rss "$(rss "$LABD_PID")" 20 MiB 1
 figure labfs-rss "$(rss "$labfs")" 10 MiB 1
-figure labd-wakeups $((labd_1 - labd_0)) 0 per-10s 1
-figure labfs-wakeups $((labfs_1 - labfs_0)) 0 per-10s 1
+figure labd-wakeups "$(woken "$labd_0" "$labd_1")" 0 per-10s 1
+figure labfs-wakeups "$(woken "$labfs_0" "$labfs_1")" 0 per-10s 1
 labctl down twenty
