@@ -41,13 +41,21 @@ static void stream_done(struct stream *s)
 }
 
 /* Hand over complete lines; at the end of the stream also one without newline */
+/* A line ends at a newline, or at a carriage return: programs show progress that way */
+static char *line_end(char *p, const char *end)
+{
+	while (p < end && *p != '\n' && *p != '\r')
+		p++;
+	return p < end ? p : NULL;
+}
+
 static void give_lines(const struct run *run, struct stream *s, bool end)
 {
 	char *start = s->buf, *nl;
 
 	if (!s->buf)
 		return;
-	while ((nl = memchr(start, '\n', s->len - (size_t)(start - s->buf)))) {
+	while ((nl = line_end(start, s->buf + s->len))) {
 		*nl = '\0';
 		run->line(run->line_arg, start);
 		start = nl + 1;

@@ -18,7 +18,8 @@
  * @max_cpu:	RLIMIT_CPU in seconds, 0 for none
  * @cancel:	polled a few times a second; when true the program is killed
  * @cancel_arg:	its argument
- * @line:	called for each line of standard output (without newline)
+ * @line:	called for each line of standard output (without newline;
+ *		a carriage return ends one too)
  *		instead of collecting it; may be NULL
  * @line_arg:	its argument
  *

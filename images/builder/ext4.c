@@ -33,6 +33,7 @@
 
 #define EXT4_CHUNK (1 << 20)
 #define EXT4_MAX_XATTR 65536
+#define EXT4_SMALL (512ULL << 20)
 
 /**
  * struct link - an inode seen that has more names
@@ -84,6 +85,8 @@ static int fail(struct lab_err *err, errcode_t code, const char *path)
 {
 	int r = ext2_to_errno(code);
 
+	if (code == ENOSPC) /* of the host, not of the image */
+		return lab_fail_errno(err, r, "file system: writing the image");
 	if (r == -ENOSPC)
 		return lab_fail(err, r,
 				"%s does not fit: the tree needs more than the recipe's `size`; "
@@ -480,9 +483,10 @@ static int make_empty(const struct builder *b, const char *path, uint64_t size, 
 		      uint64_t epoch, struct lab_err *err)
 {
 	char uuid[40], hash[40], extended[160], blocks[32], date[64], hex[DIGEST_HEX];
-	const char *argv[] = { "mke2fs", "-q", "-F",	 "-t",	    "ext4", "-b", "4096",
-			       "-m",	 "0",  "-J",	 "size=16", "-U",   uuid, "-L",
-			       "root",	 "-E", extended, path,	    blocks, NULL };
+	const char *journal = size < EXT4_SMALL ? "size=4" : "size=16";
+	const char *argv[] = { "mke2fs", "-q", "-F",	 "-t",	  "ext4", "-b", "4096",
+			       "-m",	 "0",  "-J",	 journal, "-U",	  uuid, "-L",
+			       "root",	 "-E", extended, path,	  blocks, NULL };
 	const char *env[] = { date, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	struct command cmd = { .argv = argv, .env = env, .log = b->log };
 
