@@ -76,7 +76,7 @@ lib_exit()
 	for c in "${LIB_CLEANUP[@]}"; do
 		eval "$c"
 	done
-	[ -z "$LABD_PID" ] || labd_stop
+	[ -z "$LABD_PID" ] || labd_stop || [ $status != 0 ] || status=1
 	if [ $status != 0 ] && [ $status != 77 ] && [ -s "$TEST_DIR/labd.log" ]; then
 		echo "--- the end of labd.log:"
 		tail -n 12 "$TEST_DIR/labd.log"
