@@ -177,6 +177,7 @@ static int keep(struct lab *lab, int report, struct lab_err *err)
 	log_info("lab %s: ready", lab->name);
 	r = sd_event_loop(lab->event);
 	protocol_end_all(lab);
+	sd_event_unref(lab->event);
 	log_info("lab %s: ended", lab->name);
 	return r;
 }
@@ -205,6 +206,7 @@ static int run_detached(struct lab *lab, const char *log, int report)
 	if (!r)
 		r = keep(lab, report, &err);
 	if (r < 0) {
+		uplink_free(lab);
 		log_error("%s", err.text);
 		(void)io_write_all(report, err.text, strlen(err.text));
 	}

@@ -650,13 +650,14 @@ static int on_client(sd_event_source *source, int listener, uint32_t revents, vo
 
 int protocol_listen(struct lab *lab, int listener, struct lab_err *err)
 {
-	sd_event_source *source;
+	sd_event_source *source = NULL;
 	int r = sd_event_add_io(lab->event, &source, listener, EPOLLIN, on_client, lab);
 
 	if (r >= 0)
 		r = sd_event_source_set_ratelimit(source, LAB_ACCEPT_SPAN, LAB_ACCEPT_BURST);
 	if (r >= 0)
-		r = sd_event_source_set_floating(source, true);
+		r = sd_event_source_set_floating(source, true); /* the loop's own from here */
+	sd_event_source_unref(source);
 	return r < 0 ? lab_fail_errno(err, r, "cannot watch the keeper's socket") : 0;
 }
 

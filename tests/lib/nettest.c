@@ -137,6 +137,16 @@ void nt_forget(struct nt_lab *lab)
 			live_labs[i] = NULL;
 }
 
+/* What sanitizers say of the keeper comes last; the log may be that of several keepers */
+static void check_log(const struct nt_lab *lab)
+{
+	autofree char *text = NULL;
+
+	NT_CHECK(io_read_file(AT_FDCWD, lab->log, 16 << 20, &text, NULL) == 0, "no log");
+	NT_CHECK(!strstr(text, "Sanitizer") && !strstr(text, "runtime error"), "in the log: %s",
+		 text);
+}
+
 void nt_shutdown(struct nt_lab *lab)
 {
 	struct lab_err err = LAB_ERR_INIT;
@@ -150,6 +160,7 @@ void nt_shutdown(struct nt_lab *lab)
 	NT_CHECK(dir, "%s is gone", lab->run);
 	while ((de = readdir(dir)))
 		NT_CHECK(de->d_name[0] == '.', "left in the run directory: %s", de->d_name);
+	check_log(lab);
 	nt_forget(lab);
 }
 
