@@ -167,6 +167,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: labbuild PLAN.json (labd runs it)\n");
 		return 2;
 	}
+	/* a directory of the caller's is not there in a root, nor writable for every id */
+	unsetenv("TMPDIR");
 	r = io_read_file(AT_FDCWD, argv[1], PLAN_MAX, &text, NULL);
 	if (!r)
 		plan = json_loads(text, 0, NULL);

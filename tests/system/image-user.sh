@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# image-user.sh - an ordinary user builds the same image as root, byte for byte
+# TIMEOUT: 300
+# REQUIRES: root userns mmdebstrap qemu-img newuidmap setpriv imagetool
+# HOSTNET: packages come from the host's mirror
+. "${SRCDIR:-.}/tests/lib.sh"
+
+ID=61234 HOME_DIR=$TEST_DIR/user
+mkdir "$HOME_DIR"
+# a user of this mount namespace only
+for file in passwd subuid subgid; do
+	cp "/etc/$file" "$TEST_DIR/$file"
+done
+echo "labtest:x:$ID:$ID::$HOME_DIR:/bin/sh" >>"$TEST_DIR/passwd"
+for file in subuid subgid; do
+	echo labtest:3000000:65536 >>"$TEST_DIR/$file"
+done
+for file in passwd subuid subgid; do
+	mount --bind "$TEST_DIR/$file" "/etc/$file"
+	on_exit umount "/etc/$file"
+done
+chown $ID:$ID "$HOME_DIR"
+
+as_user()
+{
+	setpriv --reuid $ID --regid $ID --clear-groups env "HOME=$HOME_DIR" "LABD_STATE=$HOME_DIR/s" "$@"
+}
+
+mkdir -p "$LABD_STATE/images"
+as_user mkdir -p "$HOME_DIR/s/images"
+as_user imagetool build tiny "$HOME_DIR/s/images/tiny" 2>>"$TEST_DIR/build.log"
+say "built by uid $ID"
+check_eq "owner" $ID "$(stat -c %u "$HOME_DIR/s/images/tiny/disk.qcow2")"
+imagetool build tiny "$LABD_STATE/images/tiny" 2>>"$TEST_DIR/build.log"
+cmp "$LABD_STATE/images/tiny/manifest.json" "$HOME_DIR/s/images/tiny/manifest.json"
+
+say "a recipe over it, killed, and swept"
+cat >"$TEST_DIR/slow.yaml" <<'YAML'
+image: slow
+from: tiny
+files:
+  - { path: /etc/owned, owner: "1000:1000", content: x }
+script: |
+  echo now it sleeps
+  sleep 4244
+YAML
+as_user imagetool build "$TEST_DIR/slow.yaml" "$HOME_DIR/s/images/slow" 2>>"$TEST_DIR/build.log" &
+wait_for "the script" 60 grep -qx "now it sleeps" "$HOME_DIR/s/images/slow.tmp/build.log"
+pkill -9 -U $ID imagetool
+wait_for "its processes to be gone" 10 not pgrep -f "sleep 4244"
+check_eq "swept" 2 "$(as_user imagetool sweep)"
+check_eq "what is left" "" "$(find "$HOME_DIR/s" -name '*.tmp')"
+
+say "without a range of ids"
+sed '/^labtest:/d' "$TEST_DIR/subuid" >"$TEST_DIR/none"
+cat "$TEST_DIR/none" >/etc/subuid # not another file: this one is mounted
+check_fails 1 "EPERM.*usermod --add-subuids" as_user imagetool build debian-12 "$HOME_DIR/s/images/deb"
