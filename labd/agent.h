@@ -32,8 +32,8 @@ struct agent *agent_free(struct agent *a);
  * Return: 0; -EIO refused by the agent; -ETIMEDOUT if it does not answer
  * (the guest is not up, or has no agent); -EPROTO for nonsense
  */
-int agent_call(struct agent *a, const char *command, json_t *args,
-	       uint64_t deadline, json_t **ret, struct lab_err *err);
+int agent_call(struct agent *a, const char *command, json_t *args, uint64_t deadline, json_t **ret,
+	       struct lab_err *err);
 
 /**
  * struct agent_exec - a program to run in the guest
@@ -65,7 +65,7 @@ struct agent_exec {
  * Return: 0, -ENOENT if the guest has no such program, -ETIMEDOUT,
  * -ECANCELED, -EPROTO, or negative errno
  */
-int agent_exec(struct agent *a, const struct agent_exec *exec,
-	       int *ret_status, struct lab_err *err);
+int agent_exec(struct agent *a, const struct agent_exec *exec, int *ret_status,
+	       struct lab_err *err);
 
 #endif

@@ -91,22 +91,25 @@ static int decode(const json_t *text, unsigned char **ret, size_t *ret_len)
 {
 	size_t len = json_string_length(text), pad = 0;
 	const char *s = json_string_value(text);
-	autofree unsigned char *data = malloc(len / 4 * 3 + 1);
+	unsigned char *data;
 	int n;
 
-	if (!data)
-		return -ENOMEM;
 	if (!s || len % 4 || len > INT32_MAX)
 		return -EPROTO;
 	while (pad < 2 && pad < len && s[len - 1 - pad] == '=')
 		pad++;
 	if (strcspn(s, "=") != len - pad)
 		return -EPROTO;
+	data = malloc(len / 4 * 3 + 1);
+	if (!data)
+		return -ENOMEM;
 	n = len ? EVP_DecodeBlock(data, (const unsigned char *)s, (int)len) : 0;
-	if (n < (int)pad)
+	if (n < (int)pad) {
+		free(data);
 		return -EPROTO;
+	}
 	*ret_len = (size_t)n - pad;
-	*ret = steal_ptr(data);
+	*ret = data;
 	return 0;
 }
 

@@ -24,8 +24,7 @@ struct qmp;
  *
  * Return: 0, -ECONNREFUSED, -ETIMEDOUT, -EPROTO or negative errno
  */
-int qmp_open(const char *path, uint64_t deadline, struct qmp **ret,
-	     struct lab_err *err);
+int qmp_open(const char *path, uint64_t deadline, struct qmp **ret, struct lab_err *err);
 
 /** qmp_close() - Close and free; takes NULL, returns NULL */
 struct qmp *qmp_close(struct qmp *q);
@@ -42,8 +41,8 @@ struct qmp *qmp_close(struct qmp *q);
  * Return: 0; -EIO if QEMU refused, with its words; -ETIMEDOUT, -EPROTO,
  * -ECONNRESET if it went away
  */
-int qmp_call(struct qmp *q, const char *command, json_t *args,
-	     uint64_t deadline, json_t **ret, struct lab_err *err);
+int qmp_call(struct qmp *q, const char *command, json_t *args, uint64_t deadline, json_t **ret,
+	     struct lab_err *err);
 
 /** qmp_fd() - For the event loop; readable when qmp_event() may have one */
 int qmp_fd(const struct qmp *q);

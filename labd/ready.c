@@ -216,8 +216,7 @@ int ready_wait(const struct ready *ready, const json_t *probes, struct lab_err *
 	json_t *probe;
 	size_t i;
 
-	json_array_foreach(probes, i, probe)
-	{
+	json_array_foreach(probes, i, probe) {
 		json_t *timeout = json_object_get(probe, "timeout");
 		double seconds = timeout ? json_number_value(timeout) : DEFAULT_TIMEOUT;
 		struct ready_try t = { .ready = ready, .probe = probe, .begin = num_now_us() };

@@ -57,8 +57,7 @@ struct ready {
  * said, and the last lines of the console; -ECANCELED; -ECHILD if the guest
  * ended
  */
-int ready_wait(const struct ready *ready, const json_t *probes,
-	       struct lab_err *err);
+int ready_wait(const struct ready *ready, const json_t *probes, struct lab_err *err);
 
 /** ready_text() - A probe in words: "tcp 3306", "http :5000/v3/" */
 const char *ready_text(const json_t *probe, char *buf, size_t len);

@@ -56,7 +56,10 @@ static bool take(struct console *c, const regex_t *regex, const char *buf, size_
 				return true;
 			c->len = 0;
 		} else if (c->len < MAX_LINE) {
-			c->line[c->len++] = buf[i] ? buf[i] : ' ';
+			c->line[c->len] = ' ';
+			if (buf[i])
+				c->line[c->len] = buf[i];
+			c->len++;
 		}
 	}
 	return line_matches(c, regex);

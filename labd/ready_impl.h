@@ -34,10 +34,10 @@ int ready_wait_fd(const struct ready_try *t, int fd, short events, uint64_t unti
  * what ended the wait as ready_wait_fd().
  */
 int ready_try_tcp(struct ready_try *t, uint16_t port);
-int ready_try_http(struct ready_try *t, const char *url);
+int ready_try_http(struct ready_try *t, const char *text);
 
-/* Wait for a line on the console until it comes or the wait ends */
-int ready_wait_console(struct ready_try *t, const char *regex);
+/* Wait for a line that matches @text until it comes or the wait ends */
+int ready_wait_console(struct ready_try *t, const char *text);
 
 /**
  * struct ready_url - a URL taken apart

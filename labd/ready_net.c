@@ -192,7 +192,7 @@ static int judge(struct ready_try *t, char *text, size_t len)
 
 int ready_try_http(struct ready_try *t, const char *text)
 {
-	autofree char *buf = malloc(HTTP_MAX + 1);
+	autofree char *buf = NULL;
 	uint64_t until = num_now_us() + HTTP_TIME;
 	const char *addr = probe_addr(t);
 	autoclose int sock = -EBADF;
@@ -201,8 +201,6 @@ int ready_try_http(struct ready_try *t, const char *text)
 	size_t len = 0;
 	int r;
 
-	if (!buf)
-		return -ENOMEM;
 	if (ready_url_parse(text, &url) < 0) {
 		snprintf(t->last, sizeof(t->last), "'%.200s' is not http://HOST:PORT/PATH", text);
 		return 0;
@@ -213,6 +211,8 @@ int ready_try_http(struct ready_try *t, const char *text)
 	r = addr ? connect_lab(t, addr, url.port, &sock) : 0;
 	if (r > 0)
 		r = send_request(t, sock, &url, addr, until);
+	if (r > 0 && !(buf = malloc(HTTP_MAX + 1)))
+		r = -ENOMEM;
 	if (r > 0)
 		r = read_reply(t, sock, until, buf, &len);
 	if (r <= 0)

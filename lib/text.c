@@ -115,8 +115,10 @@ static bool put_before(char *buf, size_t *at, const char *indent, const char *li
 	if (buf[*at])
 		buf[--*at] = '\n';
 	*at -= n;
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): the text ends where buf does */
 	memcpy(buf + *at, line, n);
 	*at -= in;
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): as above */
 	memcpy(buf + *at, indent, in);
 	return true;
 }

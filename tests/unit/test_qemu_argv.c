@@ -41,7 +41,8 @@ static struct qemu_config sample(void)
 static char **build(const struct qemu_config *c)
 {
 	struct lab_err err = LAB_ERR_INIT;
-	char **argv = NULL;
+	static char *none[] = { NULL };
+	char **argv = none;
 
 	assert_int_equal(qemu_argv(c, &argv, &err), 0);
 	return argv;
@@ -116,7 +117,7 @@ static void test_kvm_and_firmware(void **state)
 static void check_devices_kept(char **a, char **b)
 {
 	for (size_t i = 0; a[i]; i++)
-		if (!strcmp(a[i], "-device"))
+		if (a[i + 1] && !strcmp(a[i], "-device"))
 			assert_true(has_word(b, a[i + 1]));
 }
 

@@ -175,7 +175,7 @@ static void reply_neither(struct peer *p, int sock)
 static void reply_half(struct peer *p, int sock)
 {
 	(void)p;
-	peer_say(sock, "{\"return\": {\"status\": \"runn");
+	peer_say(sock, "{\"return\": {\"status\": \"run");
 }
 
 static void reply_deep(struct peer *p, int sock)
