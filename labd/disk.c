@@ -14,6 +14,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Ends the name of a file that is to replace a disk when a snapshot is restored */
+#define THAWED ".thawed"
+
 /* A row of the table `layers` */
 struct layer {
 	char path[IO_PATH], base[IO_PATH];
@@ -188,6 +191,7 @@ static int make_root(struct labd *d, struct instance *in, const struct image *im
 	uint64_t size = (uint64_t)json_integer_value(json_object_get(instance_spec(in), "root"));
 	struct layer l = { .disk = "root" };
 	char dir[IO_PATH];
+	int r;
 
 	if (size && size < image->size)
 		return lab_fail(err, -EINVAL,
@@ -196,8 +200,12 @@ static int make_root(struct labd *d, struct instance *in, const struct image *im
 				(unsigned long long)image->size);
 	l.size = size ? size : image->size;
 	io_path(l.base, "%s/disk.qcow2", image_dir(d, image, dir));
+	/* known before the file stands on it, or the image could be removed */
+	pthread_mutex_lock(&d->lock);
 	in->image = image->id;
-	return make_head(d, in, &l, err);
+	pthread_mutex_unlock(&d->lock);
+	r = instance_save(d, in, err);
+	return r < 0 ? r : make_head(d, in, &l, err);
 }
 
 int disks_make(struct labd *d, struct instance *in, const struct image *image, struct lab_err *err)
@@ -278,7 +286,7 @@ static int freeze_one(struct labd *d, struct instance *in, const struct layer *h
 	r = store_end(d->store, r, err);
 	if (r < 0)
 		return r;
-	if (rename(head->path, frozen.path) < 0)
+	if (renameat2(AT_FDCWD, head->path, AT_FDCWD, frozen.path, RENAME_NOREPLACE) < 0)
 		return lab_fail_errno(err, -errno, "%s", frozen.path);
 	(void)chmod(frozen.path, 0444);
 	return make_head(d, in, &fresh, err);
@@ -298,74 +306,201 @@ int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct l
 		return lab_fail_errno(err, r, "%s", path);
 	for (size_t i = 0; !r && i < l.n; i++)
 		r = freeze_one(d, in, &l.v[i], snapshot, err);
-	if (r < 0) {
-		disks_repair(d, in);
-		return r;
-	}
-	return reload(d, in, err);
+	return r < 0 ? r : reload(d, in, err);
 }
 
 /* Undo a freeze of one disk: the frozen file becomes the guest's again */
-static void unfreeze_one(struct labd *d, const struct layer *frozen, const struct instance *in)
+static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct instance *in,
+			struct lab_err *err)
 {
 	struct layer head = *frozen;
 	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
 	char dir[IO_PATH];
+	int r;
 
 	io_path(head.path, "%s/%s.qcow2", instance_dir(d, in, dir), head.disk);
 	head.snapshot = 0;
+	/* not there: labd ended before it was moved */
 	if (rename(frozen->path, head.path) < 0 && errno != ENOENT)
-		log_error("%s: cannot bring it back: %s", frozen->path, strerror(errno));
+		return lab_fail_errno(err, -errno, "%s: cannot bring it back", frozen->path);
 	(void)chmod(head.path, 0600);
 	if (!geteuid() && chown(head.path, uid, (gid_t)-1) < 0)
-		log_error("%s: chown: %s", head.path, strerror(errno));
-	(void)put_layer(d, &head, NULL);
-	(void)store_run(d->store, NULL, "DELETE FROM layers WHERE path = ?", "s", frozen->path);
+		return lab_fail_errno(err, -errno, "%s", head.path);
+	r = put_layer(d, &head, err);
+	if (r < 0)
+		return r;
+	return store_run(d->store, err, "DELETE FROM layers WHERE path = ?", "s", frozen->path) < 0 ?
+		       err->code :
+		       0;
 }
 
-void disks_repair(struct labd *d, struct instance *in)
+int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
 	autolayers struct layers l = { 0 };
-
-	(void)store_each(d->store, NULL, read_layer, &l,
-			 "SELECT path, instance, disk, base, size, snapshot FROM layers"
-			 " WHERE instance = ? AND snapshot IN"
-			 " (SELECT id FROM snapshots WHERE state <> 'ready')",
-			 "i", in->id);
-	for (size_t i = 0; i < l.n; i++)
-		unfreeze_one(d, &l.v[i], in);
-	(void)reload(d, in, NULL);
-}
-
-int disks_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
-{
-	autolayers struct layers l = { 0 }, heads = { 0 };
 	int r = layers_of(d, in->id, snapshot, &l, err);
 
-	if (!r)
-		r = layers_of(d, in->id, 0, &heads, err);
-	for (size_t i = 0; !r && i < l.n; i++) {
-		struct layer head = l.v[i];
+	for (size_t i = 0; !r && i < l.n; i++)
+		r = unfreeze_one(d, &l.v[i], in, err);
+	return r < 0 ? r : reload(d, in, err);
+}
 
-		snprintf(head.base, sizeof(head.base), "%s", l.v[i].path);
-		r = make_head(d, in, &head, err);
-	}
-	/* a disk that the snapshot does not have was added later: it goes */
-	for (size_t i = 0; !r && i < heads.n; i++) {
-		bool known = false;
+/* The id of the image at the bottom of a chain that begins with @base; 0: none */
+static int64_t bottom_image(struct labd *d, const char *base)
+{
+	char at[IO_PATH], prefix[IO_PATH];
+	long long id = 0;
+	size_t n;
 
-		for (size_t j = 0; j < l.n; j++)
-			known |= !strcmp(heads.v[i].disk, l.v[j].disk);
-		if (known)
-			continue;
-		unlink(heads.v[i].path);
-		(void)store_run(d->store, NULL, "DELETE FROM layers WHERE path = ?", "s",
-				heads.v[i].path);
+	io_path(prefix, "%s/images/", d->paths.state);
+	n = strlen(prefix);
+	snprintf(at, sizeof(at), "%s", base);
+	while (*at && strncmp(at, prefix, n)) {
+		struct layers l = { 0 };
+
+		(void)store_each(d->store, NULL, read_layer, &l,
+				 "SELECT path, instance, disk, base, size, snapshot FROM layers"
+				 " WHERE path = ?",
+				 "s", at);
+		snprintf(at, sizeof(at), "%s", l.n ? l.v[0].base : "");
+		layers_done(&l);
 	}
-	if (!r)
-		r = reload(d, in, err);
-	disks_collect(d, in->lab);
+	(void)sscanf(at + MIN(strlen(at), n), "%lld", &id);
+	return id;
+}
+
+/* The file that will be the guest's, under a name beside it */
+static int prepare_thaw(struct labd *d, struct instance *in, const struct layers *frozen,
+			struct lab_err *err)
+{
+	char path[IO_PATH], dir[IO_PATH];
+	int r = 0;
+
+	for (size_t i = 0; !r && i < frozen->n; i++) {
+		const struct layer *l = &frozen->v[i];
+
+		io_path(path, "%s/%s.qcow2" THAWED, instance_dir(d, in, dir), l->disk);
+		unlink(path);
+		r = create(d, in, path, l->path, l->size, err);
+	}
 	return r;
+}
+
+/* In the store: these stand on the snapshot; a disk that it does not have goes */
+static int put_thawed(struct labd *d, struct instance *in, const struct layers *frozen,
+		      struct lab_err *err)
+{
+	char dir[IO_PATH];
+	int64_t r = store_run(d->store, err, "DELETE FROM layers WHERE instance = ? AND snapshot = 0",
+			      "i", in->id);
+
+	for (size_t i = 0; r >= 0 && i < frozen->n; i++) {
+		struct layer head = frozen->v[i];
+
+		io_path(head.path, "%s/%s.qcow2", instance_dir(d, in, dir), head.disk);
+		snprintf(head.base, sizeof(head.base), "%s", frozen->v[i].path);
+		head.snapshot = 0;
+		r = put_layer(d, &head, err);
+		if (!strcmp(head.disk, "root"))
+			in->image = bottom_image(d, head.base);
+	}
+	return r < 0 ? (int)r : instance_save(d, in, err);
+}
+
+/* Give the prepared files their names, and remove files that no row knows */
+static void finish_thaw(struct labd *d, struct instance *in)
+{
+	char dir[IO_PATH], old[IO_PATH + 16], new[IO_PATH];
+	autodir DIR *list = opendir(instance_dir(d, in, dir));
+	struct dirent *de;
+
+	while (list && (de = readdir(list))) {
+		char *end = strstr(de->d_name, ".qcow2" THAWED);
+		const json_t *disk;
+		bool known = false;
+		size_t i;
+
+		io_path(new, "%s/%s", dir, de->d_name);
+		if (end && !end[strlen(".qcow2" THAWED)]) {
+			snprintf(old, sizeof(old), "%.*s", (int)(strlen(new) - strlen(THAWED)), new);
+			(void)rename(new, old);
+			continue;
+		}
+		if (!strstr(de->d_name, ".qcow2"))
+			continue;
+		json_array_foreach(in->disks, i, disk)
+			known |= !strcmp(json_string_value(json_object_get(disk, "path")), new);
+		if (!known)
+			unlink(new);
+	}
+}
+
+static int thaw_rows(struct labd *d, struct lab *lab, struct instance *const *ins,
+		     const struct layers *frozen, size_t n, const char *mark, struct lab_err *err)
+{
+	int r = store_begin(d->store, err);
+
+	(void)lab;
+	if (r < 0)
+		return r;
+	for (size_t i = 0; !r && i < n; i++)
+		r = put_thawed(d, ins[i], &frozen[i], err);
+	if (!r && store_run(d->store, err, "INSERT OR REPLACE INTO meta(key, value) VALUES(?, '1')",
+			    "s", mark) < 0)
+		r = err->code;
+	return store_end(d->store, r, err);
+}
+
+static const char *thaw_mark(char buf[32], const struct lab *lab)
+{
+	snprintf(buf, 32, "thaw/%lld", (long long)lab->id);
+	return buf;
+}
+
+int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, size_t n,
+	       int64_t snapshot, struct lab_err *err)
+{
+	autofree struct layers *frozen = calloc(n + 1, sizeof(*frozen));
+	char mark[32];
+	int r = frozen ? 0 : lab_fail(err, -ENOMEM, "out of memory");
+
+	for (size_t i = 0; !r && i < n; i++) {
+		r = layers_of(d, ins[i]->id, snapshot, &frozen[i], err);
+		if (!r)
+			r = prepare_thaw(d, ins[i], &frozen[i], err);
+	}
+	if (!r)
+		r = thaw_rows(d, lab, ins, frozen, n, thaw_mark(mark, lab), err);
+	for (size_t i = 0; frozen && i < n; i++)
+		layers_done(&frozen[i]);
+	if (r < 0)
+		return r;
+	disks_repair(d, lab);
+	return 0;
+}
+
+static int read_mark(void *arg, sqlite3_stmt *st)
+{
+	(void)st;
+	*(bool *)arg = true;
+	return 0;
+}
+
+void disks_repair(struct labd *d, struct lab *lab)
+{
+	struct instance *in;
+	bool thawed = false;
+	char mark[32];
+
+	(void)store_each(d->store, NULL, read_mark, &thawed, "SELECT 1 FROM meta WHERE key = ?", "s",
+			 thaw_mark(mark, lab));
+	if (thawed) {
+		TAILQ_FOREACH(in, &lab->instances, link) {
+			(void)reload(d, in, NULL);
+			finish_thaw(d, in);
+		}
+		(void)store_run(d->store, NULL, "DELETE FROM meta WHERE key = ?", "s", mark);
+	}
+	disks_collect(d, lab);
 }
 
 static int collect_once(struct labd *d, struct lab *lab)
@@ -398,6 +533,23 @@ void disks_collect(struct labd *d, struct lab *lab)
 {
 	while (collect_once(d, lab))
 		;
+}
+
+static int count(void *arg, sqlite3_stmt *st)
+{
+	*(int64_t *)arg = sqlite3_column_int64(st, 0);
+	return 0;
+}
+
+bool disks_use_image(struct labd *d, const struct image *im)
+{
+	char dir[IO_PATH], base[IO_PATH];
+	int64_t n = 1;
+
+	io_path(base, "%s/disk.qcow2", image_dir(d, im, dir));
+	(void)store_each(d->store, NULL, count, &n, "SELECT count(*) FROM layers WHERE base = ?", "s",
+			 base);
+	return n > 0;
 }
 
 static int add_size(void *arg, sqlite3_stmt *st)

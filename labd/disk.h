@@ -36,9 +36,19 @@ int disks_reset(struct labd *d, struct instance *in, const struct image *image,
 int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
 
 /**
- * disks_thaw() - Bring the disks back to a snapshot; what was since is dropped
+ * disks_unfreeze() - Undo disks_freeze(), also a half-made one
+ * On failure nothing is lost: the rows stand, and it can be tried again.
  */
-int disks_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+
+/**
+ * disks_thaw() - Bring the disks of instances back to a snapshot, all or none
+ * What was since is dropped. The new files are made under other names; then one
+ * transaction changes the rows and leaves a mark; then the files get their
+ * names. A daemon that finds the mark does the last step again.
+ */
+int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, size_t n,
+	       int64_t snapshot, struct lab_err *err);
 
 /**
  * disks_collect() - Remove frozen files of a lab that nobody needs any more
@@ -46,10 +56,12 @@ int disks_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab
 void disks_collect(struct labd *d, struct lab *lab);
 
 /**
- * disks_repair() - After the death of labd: finish or undo half-made files
- * of an instance
+ * disks_repair() - Finish a disks_thaw() that was decided, and collect
  */
-void disks_repair(struct labd *d, struct instance *in);
+void disks_repair(struct labd *d, struct lab *lab);
+
+/** disks_use_image() - Whether any file, also of a snapshot, stands on an image */
+bool disks_use_image(struct labd *d, const struct image *im);
 
 /** disks_snapshot_size() - Bytes on disk of a snapshot's own files */
 uint64_t disks_snapshot_size(struct labd *d, int64_t snapshot);

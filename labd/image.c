@@ -58,7 +58,7 @@ int image_save(struct labd *d, struct image *im, struct lab_err *err)
 	return r < 0 ? (int)r : 0;
 }
 
-void image_set_state(struct labd *d, struct image *im, const char *state, const char *error)
+int image_set_state(struct labd *d, struct image *im, const char *state, const char *error)
 {
 	pthread_mutex_lock(&d->lock);
 	if (state != im->state)
@@ -68,7 +68,7 @@ void image_set_state(struct labd *d, struct image *im, const char *state, const 
 	events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
-	(void)image_save(d, im, NULL);
+	return image_save(d, im, NULL);
 }
 
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)

@@ -4,6 +4,7 @@
 #include "labd/imagejob.h"
 
 #include "images/image.h"
+#include "labd/disk.h"
 #include "labd/events.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -91,6 +92,7 @@ static void take_name(struct labd *d, struct image *im, const char *name)
 	pthread_mutex_lock(&d->lock);
 	old = model_image(d, name);
 	if (old && old != im) {
+		old->job = -1; /* nobody collects it before it is saved */
 		old->name[0] = '\0';
 		events_emit(d, "image", "remove", "", name, NULL, NULL);
 	} else {
@@ -100,6 +102,8 @@ static void take_name(struct labd *d, struct image *im, const char *name)
 	if (old)
 		(void)image_save(d, old, NULL);
 	pthread_mutex_lock(&d->lock);
+	if (old)
+		old->job = 0;
 	snprintf(im->name, sizeof(im->name), "%s", name);
 	pthread_mutex_unlock(&d->lock);
 }
@@ -114,40 +118,15 @@ static int finish(struct labd *d, struct image *im, const char *name, int r, str
 	}
 	if (strcmp(im->name, name))
 		take_name(d, im, name);
-	image_set_state(d, im, "ready", "");
+	r = image_set_state(d, im, "ready", "");
+	if (r < 0) {
+		/* the next labd would take it for a half-made one */
+		lab_fail(err, r, "the store cannot be written: is the disk full?");
+		image_drop(d, im);
+		return r;
+	}
 	imagejob_collect(d);
 	return 0;
-}
-
-static int build(struct labd *d, struct job *job, const struct recipe *recipe,
-		 struct job_item *item, struct lab_err *err)
-{
-	struct shown shown = { job, item };
-	struct image_progress progress = { report, cancelled, &shown };
-	bool fresh;
-	struct image *im;
-	char dir[IO_PATH], key[128];
-	double began = num_wall();
-	int r;
-
-	snprintf(key, sizeof(key), "build/%s", recipe->name);
-	job_item_step(job, item, "build", duration_get(d, key));
-	pthread_mutex_lock(&d->lock);
-	fresh = !model_image(d, recipe->name);
-	pthread_mutex_unlock(&d->lock);
-	r = image_add(d, fresh ? recipe->name : "", "building", recipe->digest, job->id, &im, err);
-	if (r < 0)
-		return r;
-	image_dir(d, im, dir);
-	r = io_mkdirs(d->paths.state, 0711);
-	if (!r && !from_cache(recipe, dir)) {
-		r = recipe_build(&d->paths, recipe, dir, &progress, err);
-		if (!r) {
-			to_cache(recipe, dir);
-			duration_put(d, key, num_wall() - began);
-		}
-	}
-	return lab_wrap(err, finish(d, im, recipe->name, r, err), "image %s", recipe->name);
 }
 
 /* Wait until nobody makes the image any more; the lock is held */
@@ -170,13 +149,6 @@ static int wait_for_maker(struct labd *d, struct job *job, const char *digest, s
 	}
 }
 
-static void free_recipe(struct recipe **recipe)
-{
-	recipe_free(*recipe);
-}
-
-#define autorecipe __attribute__((cleanup(free_recipe)))
-
 /* Whether the image of that name is made from that recipe; the lock is held */
 static bool up_to_date(struct labd *d, const char *name, const char *digest)
 {
@@ -184,6 +156,64 @@ static bool up_to_date(struct labd *d, const char *name, const char *digest)
 
 	return im && !strcmp(im->state, "ready") && (!digest || !strcmp(im->recipe, digest));
 }
+
+/*
+ * Enter the image that is to be built, or find that somebody else did that
+ * meanwhile: then *ret stays NULL unless @force.
+ */
+static int enter(struct labd *d, struct job *job, const struct recipe *recipe, bool force,
+		 struct image **ret, struct lab_err *err)
+{
+	for (;;) {
+		bool fresh, there;
+		int r;
+
+		pthread_mutex_lock(&d->lock);
+		r = wait_for_maker(d, job, recipe->digest, err);
+		there = up_to_date(d, recipe->name, recipe->digest);
+		fresh = !model_image(d, recipe->name);
+		pthread_mutex_unlock(&d->lock);
+		if (r < 0 || (there && !force))
+			return r;
+		r = image_add(d, fresh ? recipe->name : "", "building", recipe->digest, job->id,
+			      ret, err);
+		if (r != -EEXIST)
+			return r;
+	}
+}
+
+static int build(struct labd *d, struct job *job, const struct recipe *recipe, bool force,
+		 struct job_item *item, struct lab_err *err)
+{
+	struct shown shown = { job, item };
+	struct image_progress progress = { report, cancelled, &shown };
+	struct image *im = NULL;
+	char dir[IO_PATH], key[128];
+	double began = num_wall();
+	int r;
+
+	snprintf(key, sizeof(key), "build/%s", recipe->name);
+	job_item_step(job, item, "build", duration_get(d, key));
+	r = enter(d, job, recipe, force, &im, err);
+	if (r < 0 || !im)
+		return r;
+	image_dir(d, im, dir);
+	if (!from_cache(recipe, dir)) {
+		r = recipe_build(&d->paths, recipe, dir, &progress, err);
+		if (!r) {
+			to_cache(recipe, dir);
+			duration_put(d, key, num_wall() - began);
+		}
+	}
+	return lab_wrap(err, finish(d, im, recipe->name, r, err), "image %s", recipe->name);
+}
+
+static void free_recipe(struct recipe **recipe)
+{
+	recipe_free(*recipe);
+}
+
+#define autorecipe __attribute__((cleanup(free_recipe)))
 
 /* Images that were imported keep their name; recipes do not replace them */
 static bool imported(struct labd *d, const char *name)
@@ -211,12 +241,8 @@ int imagejob_ensure(struct labd *d, struct job *job, const char *name, struct jo
 	}
 	pthread_mutex_lock(&d->lock);
 	there = up_to_date(d, name, recipe->digest);
-	r = there ? 0 : wait_for_maker(d, job, recipe->digest, err);
-	there = up_to_date(d, name, recipe->digest);
 	pthread_mutex_unlock(&d->lock);
-	if (r < 0 || there)
-		return r;
-	return build(d, job, recipe, item, err);
+	return there ? 0 : build(d, job, recipe, false, item, err);
 }
 
 const char *imagejob_state(struct labd *d, const char *name, uint64_t *ret_size)
@@ -241,7 +267,7 @@ const char *imagejob_state(struct labd *d, const char *name, uint64_t *ret_size)
 
 struct build_arg {
 	struct recipe *recipe;
-	bool lock;
+	bool lock, force;
 };
 
 static void free_build(void *arg)
@@ -293,7 +319,7 @@ static int run_build(struct labd *d, struct job *job, void *arg, struct lab_err 
 	if (r < 0)
 		return r;
 	item = job_item(job, name);
-	r = build(d, job, b->recipe, item, err);
+	r = build(d, job, b->recipe, b->force, item, err);
 	if (!r && b->lock)
 		r = lock_one(d, job, b->recipe, item, err);
 	job_item_end(job, item, r);
@@ -313,6 +339,7 @@ int imagejob_build(struct labd *d, const json_t *body, int64_t *ret_job, json_t 
 	if (!b)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	b->lock = json_is_true(json_object_get(body, "lock"));
+	b->force = force;
 	r = recipe_load(&d->paths, text, file ? file : "recipe", name, &b->recipe, ret_problems,
 			err);
 	if (r < 0) {
@@ -344,6 +371,15 @@ static void free_file(void *arg)
 	free(f);
 }
 
+/* Our own files on their way in are consumed also when they are refused */
+static bool in_spool(struct labd *d, const char *path)
+{
+	char spool[IO_PATH];
+
+	io_path(spool, "%s/spool/", d->paths.state);
+	return !strncmp(path, spool, strlen(spool));
+}
+
 static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct file_arg *f = arg;
@@ -363,7 +399,7 @@ static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err
 	pthread_mutex_unlock(&d->lock);
 	r = image_import(f->fd, f->format, image_dir(d, im, dir), &progress, err);
 	r = lab_wrap(err, finish(d, im, name, r, err), "image %s", name);
-	if (f->consume && f->path[0])
+	if (f->consume && (!r || in_spool(d, f->path)))
 		unlink(f->path);
 	job_item_end(job, item, r);
 	return r;
@@ -438,7 +474,7 @@ int imagejob_import(struct labd *d, const json_t *body, int64_t *ret_job, struct
 	if (!r)
 		r = image_add(d, f->name, "importing", "", -1, &im, err);
 	if (r < 0) {
-		if (f->consume && f->path[0] && r != -EBUSY)
+		if (f->consume && in_spool(d, f->path) && r != -EBUSY)
 			unlink(f->path);
 		free_file(f);
 		return r;
@@ -540,22 +576,24 @@ int imagejob_lock(struct labd *d, const char *name, int64_t *ret_job, struct lab
 	return 0;
 }
 
-static struct image *unused(struct labd *d)
+/* An image without a name that no instance is known to use, claimed; or NULL */
+static struct image *unused(struct labd *d, int64_t after)
 {
 	SCOPED_LOCK(&d->lock);
 	struct instance *in;
 	struct image *im;
 	struct lab *lab;
 
-	TAILQ_FOREACH(im, &d->images, link)
-	{
-		bool used = im->name[0] || strcmp(im->state, "ready");
+	TAILQ_FOREACH(im, &d->images, link) {
+		bool used = im->name[0] || im->job || strcmp(im->state, "ready") || im->id <= after;
 
 		TAILQ_FOREACH(lab, &d->labs, link)
-		TAILQ_FOREACH(in, &lab->instances, link)
-		used |= in->image == im->id;
-		if (!used)
-			return im;
+			TAILQ_FOREACH(in, &lab->instances, link)
+				used |= in->image == im->id;
+		if (used)
+			continue;
+		im->job = -1;
+		return im;
 	}
 	return NULL;
 }
@@ -563,7 +601,16 @@ static struct image *unused(struct labd *d)
 void imagejob_collect(struct labd *d)
 {
 	struct image *im;
+	int64_t after = 0;
 
-	while ((im = unused(d)))
-		image_drop(d, im);
+	while ((im = unused(d, after))) {
+		after = im->id;
+		if (!disks_use_image(d, im)) {
+			image_drop(d, im);
+			continue;
+		}
+		pthread_mutex_lock(&d->lock);
+		im->job = 0;
+		pthread_mutex_unlock(&d->lock);
+	}
 }

@@ -251,10 +251,14 @@ static int load_layer(void *arg, sqlite3_stmt *st)
 {
 	struct instance *in = model_instance_id(arg, sqlite3_column_int64(st, 1));
 	int64_t snapshot = sqlite3_column_int64(st, 5);
+	const char *image = strstr(store_text(st, 3), "/images/");
 	struct snapshot *sn;
+	long long id;
 
 	if (!in)
 		return 0;
+	if (!in->image && image && sscanf(image, "/images/%lld/disk.qcow2", &id) == 1)
+		in->image = id;
 	if (!snapshot)
 		return json_array_append_new(
 			in->disks, json_pack("{s:s s:I s:s s:s}", "name", store_text(st, 2), "size",

@@ -166,8 +166,8 @@ int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err);
 void image_drop(struct labd *d, struct image *im);
 /** image_dir() - Its directory; @buf has IO_PATH bytes */
 const char *image_dir(struct labd *d, const struct image *im, char *buf);
-/** image_set_state() - In the model, the store and the events */
-void image_set_state(struct labd *d, struct image *im, const char *state, const char *error);
+/** image_set_state() - In the model, the events and the store; 0, or why not in the store */
+int image_set_state(struct labd *d, struct image *im, const char *state, const char *error);
 
 /**
  * lab_add() - A new lab, claimed by nobody, with the instances of its spec

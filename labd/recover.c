@@ -86,10 +86,8 @@ static void adopt(struct labd *d, struct instance *in)
 		log_warn("instance %s/%s: %s", in->lab->name, in->name, err.text);
 	in->guest = guest_new(&proc, qmp, run);
 	watch_guest(d, in);
-	if (!strcmp(in->state, "stopping"))
-		(void)boot_stop(d, NULL, in, false, NULL);
-	else
-		set_running(d, in, qmp);
+	/* one that was being shut down goes on doing so, or its user asks again */
+	set_running(d, in, qmp);
 }
 
 /* Children of the keeper that the store does not know */
@@ -218,13 +216,15 @@ static void recover_image(struct labd *d, struct image *im)
 {
 	struct lab_err err = LAB_ERR_INIT;
 
-	if (strcmp(im->state, "ready")) {
+	if (!strcmp(im->state, "building") || !strcmp(im->state, "importing")) {
 		image_drop(d, im);
 		return;
 	}
 	if (image_load_manifest(d, im, &err) < 0) {
 		log_error("image %s: %s", im->name, err.text);
-		image_set_state(d, im, "failed", err.text);
+		(void)image_set_state(d, im, "failed", err.text);
+	} else if (strcmp(im->state, "ready")) {
+		(void)image_set_state(d, im, "ready", "");
 	}
 }
 

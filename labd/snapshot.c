@@ -13,6 +13,7 @@
 #include "labd/events.h"
 #include "labd/store.h"
 #include "lib/io.h"
+#include "lib/log.h"
 #include "lib/num.h"
 #include "lib/util.h"
 
@@ -55,16 +56,21 @@ static int freeze_members(struct labd *d, struct job *job, const struct snap *s,
 	return 0;
 }
 
-static int undo(struct labd *d, struct lab *lab, int64_t id)
+/* Nothing of it is to be left; what cannot be undone now stays for the next start */
+static void undo(struct labd *d, struct lab *lab, int64_t id)
 {
 	char dir[IO_PATH], path[IO_PATH + 32];
+	struct lab_err err = LAB_ERR_INIT;
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &lab->instances, link)
-	disks_repair(d, in);
+		if (disks_unfreeze(d, in, id, &err) < 0) {
+			log_error("lab %s: undoing a snapshot: %s", lab->name, err.text);
+			return;
+		}
 	(void)store_run(d->store, NULL, "DELETE FROM snapshots WHERE id = ?", "i", id);
 	snprintf(path, sizeof(path), "%s/snapshots/%lld", lab_dir(d, lab, dir), (long long)id);
-	return io_remove_tree(AT_FDCWD, path);
+	(void)io_remove_tree(AT_FDCWD, path);
 }
 
 static int items_of(struct job *job, const json_t *members, struct lab_err *err)
@@ -114,7 +120,7 @@ static int run_create(struct labd *d, struct job *job, void *arg, struct lab_err
 			    id) < 0)
 		r = err->code;
 	if (r < 0) {
-		(void)undo(d, s->lab, id);
+		undo(d, s->lab, id);
 		return r;
 	}
 	publish(d, s, id);
@@ -134,6 +140,10 @@ static int check_members(struct lab *lab, json_t *members, struct lab_err *err)
 		if (!in)
 			return lab_fail(err, -ENOENT, "lab %s has no instance %s", lab->name,
 					json_string_value(m) ?: "");
+		for (size_t j = 0; j < i; j++)
+			if (json_equal(m, json_array_get(members, j)))
+				return lab_fail(err, -EINVAL, "instance %s is named twice",
+						in->name);
 		if (instance_running(in))
 			return lab_fail(err, -EBUSY,
 					"instance %s runs; snapshots of running instances are not "
@@ -202,6 +212,8 @@ int snapshot_create(struct labd *d, const char *lab_name, const char *name, cons
 	if (!name_valid(name))
 		return lab_fail(err, -EINVAL, "'%s' cannot be the name of a snapshot: %s", name,
 				NAME_RULE);
+	if (instances && !json_is_array(instances))
+		return lab_fail(err, -EINVAL, "instances must be a list of names");
 	if (model_snapshot(lab, name))
 		return lab_fail(err, -EEXIST, "lab %s has a snapshot %s already", lab_name, name);
 	members = members_of(lab, instances);
@@ -242,27 +254,26 @@ static int run_remove(struct labd *d, struct job *job, void *arg, struct lab_err
 static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct snap *s = arg;
+	size_t n = json_array_size(s->members), i;
+	autofree struct instance **ins = calloc(n + 1, sizeof(*ins));
 	struct snapshot *sn;
 	const json_t *m;
-	size_t i;
-	int r = items_of(job, s->members, err);
+	int r = ins ? items_of(job, s->members, err) : lab_fail(err, -ENOMEM, "out of memory");
 
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&d->lock);
 	sn = model_snapshot(s->lab, s->name);
+	json_array_foreach(s->members, i, m)
+		ins[i] = model_instance(s->lab, json_string_value(m));
 	pthread_mutex_unlock(&d->lock);
 	if (!sn)
 		return lab_fail(err, -ENOENT, "snapshot %s is gone", s->name);
-	json_array_foreach(s->members, i, m)
-	{
-		struct instance *in = model_instance(s->lab, json_string_value(m));
-		struct job_item *item = job_item(job, json_string_value(m));
-
-		if (r < 0)
-			break;
-		job_item_step(job, item, "disks", 0);
-		r = disks_thaw(d, in, sn->id, err);
-		job_item_end(job, item, r);
-	}
+	for (i = 0; i < n; i++)
+		job_item_step(job, job_item(job, ins[i]->name), "disks", 0);
+	r = disks_thaw(d, s->lab, ins, n, sn->id, err);
+	for (i = 0; i < n; i++)
+		job_item_end(job, job_item(job, ins[i]->name), r);
 	return r;
 }
 
@@ -324,8 +335,8 @@ void snapshot_repair(struct labd *d, struct lab *lab)
 			 "SELECT id FROM snapshots WHERE state <> 'ready' AND lab = ?", "i",
 			 lab->id);
 	for (size_t i = 0; i < ids.n; i++)
-		(void)undo(d, lab, ids.v[i]);
-	disks_collect(d, lab);
+		undo(d, lab, ids.v[i]);
+	disks_repair(d, lab);
 	TAILQ_FOREACH(sn, &lab->snapshots, link)
 	sn->size = disks_snapshot_size(d, sn->id);
 }
