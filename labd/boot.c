@@ -340,6 +340,7 @@ int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct
 		.step = tell_step,
 		.arg = &w,
 	};
+	double began = num_wall();
 	int r = json_array_size(probes) ? ready_wait(&ready, probes, err) : 0;
 
 	if (r == -ECHILD)
@@ -350,7 +351,9 @@ int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct
 		return r;
 	}
 	instance_set_ready(d, in, json_array_size(probes) ? "yes" : "", "");
-	duration_put(d, boot_key(d, in, key, sizeof(key)), num_wall() - in->started);
+	/* a probe long after the start says nothing about it */
+	if (began - in->started < 60)
+		duration_put(d, boot_key(d, in, key, sizeof(key)), num_wall() - in->started);
 	return 0;
 }
 
@@ -376,9 +379,7 @@ void boot_clean(struct labd *d, struct instance *in, const char *state, const ch
 	instance_set_state(d, in, state, error);
 }
 
-#define BUTTON_US                                                                                  \
-	(10 * 1000000ULL) /* a guest that heeds its power button is on its way by then             \
-			   */
+#define BUTTON_US (3 * 1000000ULL) /* between two presses of the power button */
 
 /* Wait until it is gone: 0, or -ETIMEDOUT; -ECANCELED */
 static int wait_end(struct job *job, const struct instance *in, uint64_t deadline)
@@ -424,9 +425,14 @@ static int ask(struct labd *d, struct job *job, struct instance *in)
 		return -ETIMEDOUT;
 	/* a paused guest cannot act on its power button */
 	(void)qemu_cont(q, now + CALL_US, NULL);
-	r = qemu_powerdown(q, now + CALL_US, NULL);
-	if (!r)
-		r = wait_end(job, in, now + BUTTON_US);
+	/* a guest that is still booting misses the first ones */
+	r = -ETIMEDOUT;
+	for (uint64_t at = now + BUTTON_US; r == -ETIMEDOUT && at <= now + 3 * BUTTON_US;
+	     at += BUTTON_US) {
+		if (qemu_powerdown(q, num_now_us() + CALL_US, NULL) < 0)
+			break;
+		r = wait_end(job, in, at);
+	}
 	if (r != -ETIMEDOUT)
 		return r;
 	(void)agent_call(in->guest->agent, "guest-shutdown", NULL, num_now_us() + CALL_US, NULL,
@@ -439,11 +445,23 @@ int boot_stop(struct labd *d, struct job *job, struct instance *in, bool gracefu
 {
 	int r = -ETIMEDOUT;
 
-	if (!instance_running(in))
+	if (!instance_running(in)) {
+		/* a start that was taken back before it began */
+		if (!strcmp(in->state, "starting"))
+			instance_set_state(d, in, "stopped", NULL);
 		return 0;
+	}
 	instance_set_state(d, in, "stopping", NULL);
 	if (graceful)
 		r = ask(d, job, in);
+	if (r == -ECANCELED) {
+		/* it may shut down all the same; nobody pulls its plug */
+		pthread_mutex_lock(&d->lock);
+		snprintf(in->want, sizeof(in->want), "running");
+		pthread_mutex_unlock(&d->lock);
+		instance_set_state(d, in, "running", NULL);
+		return lab_fail(err, r, "stopped on request");
+	}
 	if (r < 0)
 		r = qemu_kill(&in->guest->proc, num_now_us() + CALL_US, err);
 	if (r < 0) {

@@ -329,9 +329,9 @@ static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct
 	r = put_layer(d, &head, err);
 	if (r < 0)
 		return r;
-	return store_run(d->store, err, "DELETE FROM layers WHERE path = ?", "s", frozen->path) < 0 ?
-		       err->code :
-		       0;
+	return store_run(d->store, err, "DELETE FROM layers WHERE path = ?", "s", frozen->path) < 0
+		       ? err->code
+		       : 0;
 }
 
 int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
@@ -390,8 +390,9 @@ static int put_thawed(struct labd *d, struct instance *in, const struct layers *
 		      struct lab_err *err)
 {
 	char dir[IO_PATH];
-	int64_t r = store_run(d->store, err, "DELETE FROM layers WHERE instance = ? AND snapshot = 0",
-			      "i", in->id);
+	int64_t r = store_run(d->store, err,
+			      "DELETE FROM layers WHERE instance = ? AND snapshot = 0", "i",
+			      in->id);
 
 	for (size_t i = 0; r >= 0 && i < frozen->n; i++) {
 		struct layer head = frozen->v[i];
@@ -421,7 +422,8 @@ static void finish_thaw(struct labd *d, struct instance *in)
 
 		io_path(new, "%s/%s", dir, de->d_name);
 		if (end && !end[strlen(".qcow2" THAWED)]) {
-			snprintf(old, sizeof(old), "%.*s", (int)(strlen(new) - strlen(THAWED)), new);
+			snprintf(old, sizeof(old), "%.*s", (int)(strlen(new) - strlen(THAWED)),
+				 new);
 			(void)rename(new, old);
 			continue;
 		}
@@ -491,10 +493,11 @@ void disks_repair(struct labd *d, struct lab *lab)
 	bool thawed = false;
 	char mark[32];
 
-	(void)store_each(d->store, NULL, read_mark, &thawed, "SELECT 1 FROM meta WHERE key = ?", "s",
-			 thaw_mark(mark, lab));
+	(void)store_each(d->store, NULL, read_mark, &thawed, "SELECT 1 FROM meta WHERE key = ?",
+			 "s", thaw_mark(mark, lab));
 	if (thawed) {
-		TAILQ_FOREACH(in, &lab->instances, link) {
+		TAILQ_FOREACH(in, &lab->instances, link)
+		{
 			(void)reload(d, in, NULL);
 			finish_thaw(d, in);
 		}
@@ -547,8 +550,8 @@ bool disks_use_image(struct labd *d, const struct image *im)
 	int64_t n = 1;
 
 	io_path(base, "%s/disk.qcow2", image_dir(d, im, dir));
-	(void)store_each(d->store, NULL, count, &n, "SELECT count(*) FROM layers WHERE base = ?", "s",
-			 base);
+	(void)store_each(d->store, NULL, count, &n, "SELECT count(*) FROM layers WHERE base = ?",
+			 "s", base);
 	return n > 0;
 }
 

@@ -46,16 +46,14 @@ uint64_t fit_disk_free(const char *dir)
 }
 
 /* Whether an instance runs already, and whether it has disks; takes the lock */
-static void look(struct labd *d, const struct lab *lab, const char *name, bool *running,
+static void look(struct labd *d, const char *lab_name, const char *name, bool *running,
 		 bool *has_disks)
 {
-	struct instance *in;
+	SCOPED_LOCK(&d->lock);
+	struct lab *lab = model_lab(d, lab_name);
+	struct instance *in = lab ? model_instance(lab, name) : NULL;
 
 	*running = *has_disks = false;
-	if (!lab)
-		return;
-	SCOPED_LOCK(&d->lock);
-	in = model_instance((struct lab *)lab, name);
 	if (!in)
 		return;
 	*running = instance_running(in);
@@ -72,8 +70,7 @@ static void add_images(struct labd *d, const json_t *instances, struct need *nee
 	const char *name;
 	json_t *in;
 
-	json_object_foreach((json_t *)instances, name, in)
-	{
+	json_object_foreach((json_t *)instances, name, in) {
 		const char *image = json_string_value(json_object_get(in, "image"));
 		uint64_t size;
 
@@ -86,15 +83,14 @@ static void add_images(struct labd *d, const json_t *instances, struct need *nee
 	}
 }
 
-static struct need sum(struct labd *d, const struct lab *lab, const json_t *spec)
+static struct need sum(struct labd *d, const char *lab, const json_t *spec)
 {
 	const json_t *instances = json_object_get(spec, "instances");
 	struct need need = { 0 };
 	const char *name;
 	json_t *in;
 
-	json_object_foreach((json_t *)instances, name, in)
-	{
+	json_object_foreach((json_t *)instances, name, in) {
 		bool running, has_disks;
 
 		look(d, lab, name, &running, &has_disks);
@@ -108,7 +104,7 @@ static struct need sum(struct labd *d, const struct lab *lab, const json_t *spec
 	return need;
 }
 
-int fit_check(struct labd *d, const struct lab *lab, const json_t *spec, json_t **ret,
+int fit_check(struct labd *d, const char *lab, const json_t *spec, json_t **ret,
 	      struct lab_err *err)
 {
 	struct need need = sum(d, lab, spec);

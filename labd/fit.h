@@ -7,11 +7,11 @@
 
 /**
  * fit_check() - Compare what a lab would take with what is there
- * @lab:	as it runs now (what it has already does not count), or NULL
+ * @lab:	name of the lab; what it has already does not count
  * @ret:	{"memory_needed", "memory_free", "disk_needed", "disk_free", "ok",
  *		"message"}; new reference
  */
-int fit_check(struct labd *d, const struct lab *lab, const json_t *spec, json_t **ret,
+int fit_check(struct labd *d, const char *lab, const json_t *spec, json_t **ret,
 	      struct lab_err *err);
 
 /** fit_memory_free() - Bytes the kernel could give to programs; fit_disk_free() likewise */

@@ -7,6 +7,7 @@
 #include "labd/model.h"
 #include "labd/store.h"
 #include "lib/io.h"
+#include "lib/log.h"
 #include "lib/num.h"
 #include "lib/util.h"
 
@@ -97,12 +98,16 @@ int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)
 	return 0;
 }
 
-void image_drop(struct labd *d, struct image *im)
+int image_drop(struct labd *d, struct image *im)
 {
+	struct lab_err err = LAB_ERR_INIT;
 	char dir[IO_PATH];
 
 	image_dir(d, im, dir);
-	(void)store_run(d->store, NULL, "DELETE FROM images WHERE id = ?", "i", im->id);
+	if (store_run(d->store, &err, "DELETE FROM images WHERE id = ?", "i", im->id) < 0) {
+		log_error("image %s: %s", im->name, err.text);
+		return err.code;
+	}
 	pthread_mutex_lock(&d->lock);
 	TAILQ_REMOVE(&d->images, im, link);
 	events_emit(d, "image", "remove", "", im->name, NULL,
@@ -110,4 +115,5 @@ void image_drop(struct labd *d, struct image *im)
 	pthread_mutex_unlock(&d->lock);
 	(void)io_remove_tree(AT_FDCWD, dir);
 	free(im);
+	return 0;
 }

@@ -7,6 +7,7 @@
 #include "labd/store.h"
 #include "lib/io.h"
 #include "lib/num.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #include <fcntl.h>
@@ -76,12 +77,20 @@ void instance_set_state(struct labd *d, struct instance *in, const char *state, 
 	(void)instance_save(d, in, NULL);
 }
 
+void instance_set_want(struct labd *d, struct instance *in, const char *want)
+{
+	pthread_mutex_lock(&d->lock);
+	snprintf(in->want, sizeof(in->want), "%s", want);
+	pthread_mutex_unlock(&d->lock);
+	(void)instance_save(d, in, NULL);
+}
+
 void instance_set_ready(struct labd *d, struct instance *in, const char *ready, const char *text)
 {
 	pthread_mutex_lock(&d->lock);
 	snprintf(in->ready, sizeof(in->ready), "%s", ready);
 	if (text != in->ready_text)
-		snprintf(in->ready_text, sizeof(in->ready_text), "%s", text);
+		text_copy(in->ready_text, sizeof(in->ready_text), text);
 	instance_emit(d, in);
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
@@ -108,12 +117,14 @@ static void leave_snapshots(struct instance *in)
 			json_array_remove(sn->members, i);
 }
 
-void instance_drop(struct labd *d, struct instance *in)
+int instance_drop(struct labd *d, struct instance *in, struct lab_err *err)
 {
 	char dir[IO_PATH];
+	struct guest *g;
 
 	instance_dir(d, in, dir);
-	(void)store_run(d->store, NULL, "DELETE FROM instances WHERE id = ?", "i", in->id);
+	if (store_run(d->store, err, "DELETE FROM instances WHERE id = ?", "i", in->id) < 0)
+		return err->code;
 	pthread_mutex_lock(&d->lock);
 	leave_snapshots(in);
 	events_emit(d, "instance", "remove", in->lab->name, in->name, NULL,
@@ -121,11 +132,11 @@ void instance_drop(struct labd *d, struct instance *in)
 	pthread_mutex_unlock(&d->lock);
 	(void)io_remove_tree(AT_FDCWD, dir);
 	pthread_mutex_lock(&d->lock);
-	struct guest *g = steal_ptr(in->guest);
-
+	g = steal_ptr(in->guest);
 	instance_forget(d, in);
 	pthread_mutex_unlock(&d->lock);
 	guest_unref(d, g);
+	return 0;
 }
 
 struct guest *guest_new(const struct qemu_proc *proc, struct qmp *qmp, const char *run_dir)

@@ -9,6 +9,7 @@
 #include "labd/network.h"
 #include "labd/startset.h"
 #include "labd/store.h"
+#include "labd/watch.h"
 #include "lib/log.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -52,13 +53,13 @@ static int do_start(struct labd *d, struct job *job, struct instance *in, struct
 
 static int do_stop(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
-	snprintf(in->want, sizeof(in->want), "stopped");
+	instance_set_want(d, in, "stopped");
 	return boot_stop(d, job, in, true, err);
 }
 
 static int do_kill(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
-	snprintf(in->want, sizeof(in->want), "stopped");
+	instance_set_want(d, in, "stopped");
 	return boot_stop(d, job, in, false, err);
 }
 
@@ -121,7 +122,7 @@ static int do_ended(struct labd *d, struct job *job, struct instance *in, struct
 				 WEXITSTATUS(status));
 	}
 	if (!*why)
-		snprintf(in->want, sizeof(in->want), "stopped");
+		instance_set_want(d, in, "stopped");
 	job_log(job, "%s/%s: %s", in->lab->name, in->name, *why ? why : "the guest shut down");
 	boot_clean(d, in, *why ? "failed" : "stopped", why);
 	return 0;
@@ -144,10 +145,9 @@ static const struct action actions[] = {
 };
 
 /* Claim once the other job has ended; the instance may be gone by then */
-static int claim_late(struct labd *d, struct job *job, struct lab_err *err)
+static int claim_late(struct labd *d, struct job *job, struct instance **ret, struct lab_err *err)
 {
 	uint64_t deadline = num_now_us() + CLAIM_US;
-	struct instance *in;
 	struct lab *lab;
 	int r;
 
@@ -155,9 +155,9 @@ static int claim_late(struct labd *d, struct job *job, struct lab_err *err)
 	for (;;) {
 		struct timespec until;
 
-		r = labjob_find(d, job->lab, job->target, &lab, &in, err);
+		r = labjob_find(d, job->lab, job->target, &lab, ret, err);
 		if (!r)
-			r = model_claim(d, lab, in, job->id, err);
+			r = model_claim(d, lab, *ret, job->id, err);
 		if (r != -EBUSY || num_now_us() > deadline || job_cancelled(job))
 			return r;
 		clock_gettime(CLOCK_REALTIME, &until);
@@ -172,7 +172,7 @@ static int run_action(struct labd *d, struct job *job, void *arg, struct lab_err
 	struct instance *in = o->in;
 	const char *name = job->target;
 	struct job_item *item;
-	int r = o->wait ? claim_late(d, job, err) : 0;
+	int r = o->wait ? claim_late(d, job, &in, err) : 0;
 
 	if (!r)
 		r = job_items(job, &name, 1, err);
@@ -353,9 +353,9 @@ int labjob_remove_instance(struct labd *d, const char *lab_name, const char *nam
 	pthread_mutex_unlock(&d->lock);
 	if (r < 0)
 		return r;
-	instance_drop(d, in);
+	r = instance_drop(d, in, err);
 	imagejob_collect(d);
-	return 0;
+	return r;
 }
 
 struct renamed {
@@ -379,29 +379,70 @@ static int rename_in_spec(json_t *spec, void *arg, struct lab_err *err)
 				json_array_set_new(needs, i, json_string(n->to));
 		json_object_set(fresh, strcmp(name, n->from) ? name : n->to, in);
 	}
-	return json_object_set_new(spec, "instances", fresh);
+	return json_object_set_new(spec, "instances", fresh) < 0 ? -ENOMEM : 0;
 }
 
-/* In the model and the store; the lock is held by the caller, the claim is @claim's */
-static void rename_in_model(struct labd *d, struct instance *in, const char *to)
+/* In the model; the lock is held */
+static void rename_in_model(struct labd *d, struct instance *in, const char *to, json_t *spec)
 {
+	json_t *applied = json_object_get(in->applied, "instances");
 	char from[NAME_MAX_LEN + 1];
-	json_t *applied;
+	struct snapshot *sn;
 
 	snprintf(from, sizeof(from), "%s", in->name);
 	snprintf(in->name, sizeof(in->name), "%s", to);
-	applied = json_object_get(in->applied, "instances");
 	json_object_set(applied, to, json_object_get(applied, from));
 	json_object_del(applied, from);
+	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
+	for (size_t i = 0; i < json_array_size(sn->members); i++)
+		if (!strcmp(json_string_value(json_array_get(sn->members, i)), from))
+			json_array_set_new(sn->members, i, json_string(to));
+	json_decref(in->lab->spec);
+	in->lab->spec = json_incref(spec);
 	events_emit(d, "instance", "rename", in->lab->name, to, from, instance_json(d, in));
+}
+
+/* Name and specification change together, or not at all */
+static int rename_in_store(struct labd *d, const struct instance *in, const char *to,
+			   const json_t *spec, struct lab_err *err)
+{
+	autofree char *text = json_dumps(spec, JSON_COMPACT);
+	int64_t r;
+
+	if (!text)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = store_begin(d->store, err);
+	if (r < 0)
+		return (int)r;
+	r = store_run(d->store, err, "UPDATE instances SET name = ? WHERE id = ?", "si", to,
+		      in->id);
+	if (r >= 0)
+		r = store_run(d->store, err, "UPDATE labs SET spec = ? WHERE id = ?", "si", text,
+			      in->lab->id);
+	return store_end(d->store, r < 0 ? (int)r : 0, err);
+}
+
+/* A stopped instance, and its whole lab claimed; the lock is held */
+static int claim_to_rename(struct labd *d, const char *lab_name, const char *name, const char *to,
+			   int64_t job, struct instance **ret, struct lab_err *err)
+{
+	struct lab *lab;
+	int r = labjob_find(d, lab_name, name, &lab, ret, err);
+
+	if (!r && model_instance(lab, to))
+		r = lab_fail(err, -EEXIST, "lab %s has an instance %s already", lab_name, to);
+	if (!r && instance_running(*ret))
+		r = lab_fail(err, -EBUSY, "instance %s runs: stop it before it is renamed", name);
+	return r < 0 ? r : model_claim(d, lab, NULL, job, err);
 }
 
 int labjob_rename(struct labd *d, const char *lab_name, const char *name, const char *to,
 		  struct lab_err *err)
 {
+	struct renamed renamed = { name, to };
+	autojson json_t *spec = NULL;
 	struct instance *in;
-	struct lab *lab;
-	int64_t id = 0;
+	struct job *job;
 	int r;
 
 	if (!strcmp(name, to))
@@ -410,22 +451,18 @@ int labjob_rename(struct labd *d, const char *lab_name, const char *name, const 
 		return lab_fail(err, -EINVAL, "'%s' cannot be the name of an instance: %s", to,
 				NAME_RULE);
 	pthread_mutex_lock(&d->lock);
-	r = labjob_find(d, lab_name, name, &lab, &in, err);
-	if (!r && model_instance(lab, to))
-		r = lab_fail(err, -EEXIST, "lab %s has an instance %s already", lab_name, to);
-	if (!r && instance_running(in))
-		r = lab_fail(err, -EBUSY, "instance %s runs: stop it before it is renamed", name);
-	if (!r && (in->job || lab->job))
-		r = lab_fail(err, -EBUSY, "instance %s is busy", name);
-	if (!r) {
-		id = in->id;
-		rename_in_model(d, in, to);
-	}
+	job = job_new(d, "rename", lab_name, name, NULL, NULL, NULL);
+	r = claim_to_rename(d, lab_name, name, to, job->id, &in, err);
 	pthread_mutex_unlock(&d->lock);
-	if (r < 0)
-		return r;
-	if (store_run(d->store, err, "UPDATE instances SET name = ? WHERE id = ?", "si", to, id) <
-	    0)
-		return err->code;
-	return labjob_change(d, lab_name, rename_in_spec, &(struct renamed){ name, to }, err);
+	if (!r)
+		r = labjob_edit(d, lab_name, rename_in_spec, &renamed, &spec, err);
+	if (!r)
+		r = rename_in_store(d, in, to, spec, err);
+	SCOPED_LOCK(&d->lock);
+	if (!r)
+		rename_in_model(d, in, to, spec);
+	model_release(d, job->id);
+	watch_recheck(d);
+	job_abandon(job);
+	return r;
 }

@@ -11,6 +11,7 @@
 #include "labd/work.h"
 #include "lib/log.h"
 #include "lib/num.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -117,7 +118,7 @@ static void trim(struct jobs *jobs)
 	n++;
 	for (job = TAILQ_FIRST(&jobs->list); job && n > JOBS_KEPT; job = next) {
 		next = TAILQ_NEXT(job, link);
-		if (!job_ended(job))
+		if (!job->over)
 			continue;
 		TAILQ_REMOVE(&jobs->list, job, link);
 		job_free(job);
@@ -212,6 +213,8 @@ static void run(void *arg)
 	pthread_mutex_unlock(&d->lock);
 	watch_recheck(d);
 	save(job);
+	SCOPED_LOCK(&d->lock);
+	job->over = true;
 }
 
 int64_t job_start(struct job *job)
@@ -336,13 +339,15 @@ void job_log(struct job *job, const char *fmt, ...)
 
 void job_step(struct job *job, const char *fmt, ...)
 {
+	char text[1200];
 	va_list ap;
 
 	SCOPED_LOCK(&job->labd->lock);
 	va_start(ap, fmt);
-	vsnprintf(job->step, sizeof(job->step), fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	append_log(job, job->step);
+	text_copy(job->step, sizeof(job->step), text);
+	append_log(job, text);
 	emit(job, "change");
 }
 
@@ -383,7 +388,7 @@ void job_item_step(struct job *job, struct job_item *it, const char *step, doubl
 	SCOPED_LOCK(&job->labd->lock);
 	if (!strcmp(it->step, step) && !strcmp(it->state, "running"))
 		return;
-	snprintf(it->step, sizeof(it->step), "%s", step);
+	text_copy(it->step, sizeof(it->step), step);
 	it->state = "running";
 	it->done = it->total = 0;
 	if (!it->started)
@@ -415,6 +420,8 @@ void job_item_end(struct job *job, struct job_item *it, int r)
 	if (!it)
 		return;
 	SCOPED_LOCK(&job->labd->lock);
+	if (it->ended)
+		return;
 	it->ended = num_wall();
 	it->state = r < 0 ? "failed" : "done";
 	job->done++;

@@ -56,6 +56,7 @@ struct job {
 	void *arg;
 	void (*free_arg)(void *arg);
 	uint64_t reported;
+	bool over; /* nobody uses it any more; it may be forgotten */
 };
 
 int jobs_open(struct labd *d, struct lab_err *err);

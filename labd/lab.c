@@ -38,10 +38,16 @@ static void emit(struct labd *d, struct lab *lab, const char *action)
 
 int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 {
-	autofree char *spec = json_dumps(lab->spec, JSON_COMPACT);
-	autofree char *applied = json_dumps(lab->applied, JSON_COMPACT);
+	autofree char *spec = NULL, *applied = NULL;
 	int64_t r;
 
+	/* two instances' jobs may save their lab at the same time */
+	pthread_mutex_lock(&d->lock);
+	spec = json_dumps(lab->spec, JSON_COMPACT);
+	applied = json_dumps(lab->applied, JSON_COMPACT);
+	pthread_mutex_unlock(&d->lock);
+	if (!spec || !applied)
+		return lab_fail(err, -ENOMEM, "out of memory");
 	r = store_run(d->store, err,
 		      "UPDATE labs SET file = ?, spec = ?, networks = ?, keeper = ?, changed = ?,"
 		      " protect = ?, error = ? WHERE id = ?",
@@ -193,7 +199,8 @@ static int sync_children(struct labd *d, struct lab *lab, json_t **ret_gone, str
 	return 0;
 }
 
-int lab_add(struct labd *d, const char *file, json_t *spec, struct lab **ret, struct lab_err *err)
+int lab_add(struct labd *d, const char *file, json_t *spec, int64_t job, struct lab **ret,
+	    struct lab_err *err)
 {
 	const char *name = json_string_value(json_object_get(spec, "lab"));
 	autofree char *text = json_dumps(spec, JSON_COMPACT);
@@ -224,6 +231,7 @@ int lab_add(struct labd *d, const char *file, json_t *spec, struct lab **ret, st
 		return (int)id;
 	}
 	lab->id = id;
+	lab->job = job;
 	pthread_mutex_lock(&d->lock);
 	TAILQ_INSERT_TAIL(&d->labs, lab, link);
 	emit(d, lab, "add");
@@ -290,11 +298,12 @@ void lab_forget(struct labd *d, struct lab *lab)
 	lab_free(lab);
 }
 
-void lab_drop(struct labd *d, struct lab *lab)
+int lab_drop(struct labd *d, struct lab *lab, struct lab_err *err)
 {
 	struct instance *in;
 
-	(void)store_run(d->store, NULL, "DELETE FROM labs WHERE id = ?", "i", lab->id);
+	if (store_run(d->store, err, "DELETE FROM labs WHERE id = ?", "i", lab->id) < 0)
+		return err->code;
 	pthread_mutex_lock(&d->lock);
 	TAILQ_REMOVE(&d->labs, lab, link);
 	emit(d, lab, "remove");
@@ -302,4 +311,5 @@ void lab_drop(struct labd *d, struct lab *lab)
 	while ((in = TAILQ_FIRST(&lab->instances)))
 		instance_forget(d, in);
 	lab_free(lab);
+	return 0;
 }

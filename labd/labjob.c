@@ -11,6 +11,7 @@
 #include "labd/labfile.h"
 #include "labd/network.h"
 #include "labd/startset.h"
+#include "labd/watch.h"
 #include "labd/work.h"
 #include "lib/io.h"
 #include "lib/util.h"
@@ -136,7 +137,6 @@ int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret
 {
 	autojson json_t *spec = NULL, *before = NULL, *changes = NULL, *fit = NULL;
 	autofree char *yaml = NULL;
-	struct lab *lab;
 	const char *name;
 	int r = read_spec(d, text, file, &spec, ret_problems, err);
 
@@ -151,10 +151,7 @@ int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret
 		return r;
 	if (before)
 		add_starts(d, name, spec, changes);
-	pthread_mutex_lock(&d->lock);
-	lab = model_lab(d, name);
-	pthread_mutex_unlock(&d->lock);
-	r = fit_check(d, lab, spec, &fit, err);
+	r = fit_check(d, name, spec, &fit, err);
 	if (r < 0)
 		return r;
 	*ret = json_pack("{s:O s:s s:O s:O s:o}", "spec", spec, "yaml", yaml, "changes", changes,
@@ -163,7 +160,7 @@ int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret
 }
 
 /* Refuse before anything changes what cannot work */
-static int preflight(struct labd *d, const struct lab *lab, const json_t *spec, bool force,
+static int preflight(struct labd *d, const char *lab, const json_t *spec, bool force,
 		     struct lab_err *err)
 {
 	autojson json_t *fit = NULL, *images = images_of(d, spec);
@@ -180,7 +177,7 @@ static int preflight(struct labd *d, const struct lab *lab, const json_t *spec, 
 					"ls, labctl ls recipes",
 					json_string_value(json_object_get(im, "name")));
 	}
-	r = network_check_forwards(lab, spec, err);
+	r = network_check_forwards(d, lab, spec, err);
 	if (!r)
 		r = fit_check(d, lab, spec, &fit, err);
 	if (r < 0)
@@ -222,7 +219,9 @@ static int remove_gone(struct labd *d, struct job *job, struct lab *lab, struct 
 		r = boot_stop(d, job, in, true, err);
 		if (r < 0)
 			return lab_wrap(err, r, "instance %s", in->name);
-		instance_drop(d, in);
+		r = instance_drop(d, in, err);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -442,19 +441,17 @@ static int set_spec(struct labd *d, const char *name, const char *file, json_t *
 	r = lab ? model_claim(d, lab, NULL, claim->id, err) : 0;
 	pthread_mutex_unlock(&d->lock);
 	if (!r && up)
-		r = preflight(d, lab, spec, force, err);
+		r = preflight(d, name, spec, force, err);
 	if (r < 0)
 		return r;
 	*ret_lab = lab;
 	if (lab)
 		return lab_set_spec(d, lab, file, json_incref(spec), NULL, err);
-	r = lab_add(d, file, json_incref(spec), ret_lab, err);
-	if (r == -EEXIST)
-		return lab_fail(err, -EBUSY, "lab %s is being made by somebody else", name);
-	if (r < 0)
-		return r;
-	SCOPED_LOCK(&d->lock);
-	return model_claim(d, *ret_lab, NULL, claim->id, err);
+	if (!file)
+		return lab_fail(err, -ENOENT, "there is no lab %s any more", name);
+	r = lab_add(d, file, json_incref(spec), claim->id, ret_lab, err);
+	return r == -EEXIST ? lab_fail(err, -EBUSY, "lab %s is being made by somebody else", name)
+			    : r;
 }
 
 int labjob_define(struct labd *d, const char *lab, const char *text, const char *file, bool up,
@@ -484,6 +481,7 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
 	*ret_job = 0;
 	if (r < 0 || !up) {
 		model_release(d, job->id);
+		watch_recheck(d);
 		job_abandon(job);
 		return r;
 	}
@@ -491,14 +489,12 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
 	return 0;
 }
 
-int labjob_change(struct labd *d, const char *name,
-		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
-		  struct lab_err *err)
+int labjob_edit(struct labd *d, const char *name,
+		int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg, json_t **ret,
+		struct lab_err *err)
 {
 	autojson json_t *before = spec_copy(d, name), *after = NULL, *problems = NULL;
 	autofree char *text = NULL;
-	struct lab *lab = NULL;
-	struct job *job;
 	int r;
 
 	if (!before)
@@ -508,11 +504,9 @@ int labjob_change(struct labd *d, const char *name,
 	if (r < 0)
 		return r;
 	text = json_dumps(after, JSON_COMPACT);
-	json_decref(after);
-	after = NULL;
 	if (!text)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	r = labfile_read(text, strlen(text), name, &d->paths, before, &after, &problems, err);
+	r = labfile_read(text, strlen(text), name, &d->paths, before, ret, &problems, err);
 	if (r < 0) {
 		/* positions mean nothing here: there is no file */
 		const char *words =
@@ -520,12 +514,27 @@ int labjob_change(struct labd *d, const char *name,
 
 		return words ? lab_fail(err, r, "%s", words) : r;
 	}
+	return 0;
+}
+
+int labjob_change(struct labd *d, const char *name,
+		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
+		  struct lab_err *err)
+{
+	autojson json_t *after = NULL;
+	struct lab *lab = NULL;
+	struct job *job;
+	int r = labjob_edit(d, name, edit, arg, &after, err);
+
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&d->lock);
 	job = job_new(d, "change", name, "", NULL, NULL, NULL);
 	pthread_mutex_unlock(&d->lock);
 	r = set_spec(d, name, NULL, after, true, false, &lab, job, err);
 	SCOPED_LOCK(&d->lock);
 	model_release(d, job->id);
+	watch_recheck(d);
 	job_abandon(job);
 	return r;
 }
@@ -538,10 +547,7 @@ int labjob_up(struct labd *d, const char *name, bool force, int64_t *ret_job, st
 
 	if (!spec)
 		return lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", name);
-	pthread_mutex_lock(&d->lock);
-	lab = model_lab(d, name);
-	pthread_mutex_unlock(&d->lock);
-	r = preflight(d, lab, spec, force, err);
+	r = preflight(d, name, spec, force, err);
 	if (r < 0)
 		return r;
 	SCOPED_LOCK(&d->lock);
@@ -561,6 +567,8 @@ int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t 
 	size_t i;
 	int r = labjob_find(d, name, NULL, &lab, NULL, err);
 
+	if (!r && names && !json_is_array(names))
+		r = lab_fail(err, -EINVAL, "instances must be a list of names");
 	json_array_foreach(names, i, each)
 		if (!r)
 			r = labjob_find(d, name, json_string_value(each) ?: "", &lab, &in, err);
@@ -611,7 +619,7 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 		return lab_fail(err, -ENOMEM, "out of memory");
 	TAILQ_FOREACH(in, &w->lab->instances, link)
 	{
-		snprintf(in->want, sizeof(in->want), "stopped");
+		instance_set_want(d, in, "stopped");
 		if (!instance_running(in))
 			continue;
 		names[n] = in->name;
@@ -635,19 +643,26 @@ static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *
 {
 	struct down *w = arg;
 	char dir[IO_PATH];
-	int r, r2;
+	int r;
 
 	lab_set_state(d, w->lab, "stopping", "");
 	r = stop_all(d, job, w, err);
+	if (r < 0) {
+		/* what still runs keeps its networks */
+		lab_settle(d, w->lab, r == -ECANCELED ? "" : err->text);
+		return r;
+	}
 	job_step(job, "networks");
-	r2 = network_down(d, w->lab, r < 0 ? NULL : err);
-	if (!w->remove || r < 0) {
+	r = network_down(d, w->lab, err);
+	if (!w->remove) {
 		lab_settle(d, w->lab, r < 0 ? err->text : "");
-		return r < 0 ? r : r2;
+		return r;
 	}
 	job_step(job, "disks");
 	lab_dir(d, w->lab, dir);
-	lab_drop(d, w->lab);
+	r = lab_drop(d, w->lab, err);
+	if (r < 0)
+		return r;
 	r = io_remove_tree(AT_FDCWD, dir);
 	imagejob_collect(d);
 	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;

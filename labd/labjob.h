@@ -38,6 +38,14 @@ int labjob_change(struct labd *d, const char *lab,
 		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
 		  struct lab_err *err);
 
+/**
+ * labjob_edit() - What a lab's specification would be after an edit; changes nothing
+ * @ret:	new reference
+ */
+int labjob_edit(struct labd *d, const char *lab,
+		int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg, json_t **ret,
+		struct lab_err *err);
+
 int labjob_up(struct labd *d, const char *lab, bool force, int64_t *ret_job, struct lab_err *err);
 int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err);
 int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err);

@@ -162,18 +162,19 @@ int image_add(struct labd *d, const char *name, const char *state, const char *r
 int image_save(struct labd *d, struct image *im, struct lab_err *err);
 /** image_load_manifest() - Fill in what its directory says */
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err);
-/** image_drop() - Forget it and remove its directory */
-void image_drop(struct labd *d, struct image *im);
+/** image_drop() - Forget it and remove its directory; 0, or why it stays */
+int image_drop(struct labd *d, struct image *im);
 /** image_dir() - Its directory; @buf has IO_PATH bytes */
 const char *image_dir(struct labd *d, const struct image *im, char *buf);
 /** image_set_state() - In the model, the events and the store; 0, or why not in the store */
 int image_set_state(struct labd *d, struct image *im, const char *state, const char *error);
 
 /**
- * lab_add() - A new lab, claimed by nobody, with the instances of its spec
+ * lab_add() - A new lab, claimed by @job, with the instances of its spec
  * @spec:	reference is taken in any case
  */
-int lab_add(struct labd *d, const char *file, json_t *spec, struct lab **ret, struct lab_err *err);
+int lab_add(struct labd *d, const char *file, json_t *spec, int64_t job, struct lab **ret,
+	    struct lab_err *err);
 /**
  * lab_set_spec() - Give a lab another specification
  * Instances that are new in it are added; those gone from it are listed in
@@ -185,8 +186,11 @@ int lab_save(struct labd *d, struct lab *lab, struct lab_err *err);
 void lab_set_state(struct labd *d, struct lab *lab, const char *state, const char *error);
 /** lab_settle() - Set the state that follows from its instances */
 void lab_settle(struct labd *d, struct lab *lab, const char *error);
-/** lab_drop() - Forget it in the store and the model; its directories are gone already */
-void lab_drop(struct labd *d, struct lab *lab);
+/**
+ * lab_drop() - Forget a lab without running instances in the store and the model
+ * Its directory is the caller's to remove then. Return: 0, or why it stays
+ */
+int lab_drop(struct labd *d, struct lab *lab, struct lab_err *err);
 /** lab_forget() - Free its memory only; guests and keeper go on */
 void lab_forget(struct labd *d, struct lab *lab);
 /** lab_free() - Free one that is in no list and has no instances */
@@ -209,9 +213,11 @@ int instance_save(struct labd *d, struct instance *in, struct lab_err *err);
  * @error:	last error, "" to clear it, NULL to keep it
  */
 void instance_set_state(struct labd *d, struct instance *in, const char *state, const char *error);
+/** instance_set_want() - What its user wants: "running" or "stopped" */
+void instance_set_want(struct labd *d, struct instance *in, const char *want);
 void instance_set_ready(struct labd *d, struct instance *in, const char *ready, const char *text);
-/** instance_drop() - Forget a stopped instance, and remove its directory */
-void instance_drop(struct labd *d, struct instance *in);
+/** instance_drop() - Forget a stopped instance, and remove its directory; 0, or why it stays */
+int instance_drop(struct labd *d, struct instance *in, struct lab_err *err);
 /** instance_forget() - Free its memory only; its QEMU goes on */
 void instance_forget(struct labd *d, struct instance *in);
 const char *instance_dir(struct labd *d, const struct instance *in, char *buf);

@@ -67,7 +67,7 @@ static int add_network(struct lab *lab, const char *name, const json_t *spec, st
 }
 
 /* Remove networks that the specification does not have, or has otherwise */
-static int drop_stale(struct lab *lab, const json_t *nets, struct lab_err *err)
+static int drop_stale(struct labd *d, struct lab *lab, const json_t *nets, struct lab_err *err)
 {
 	const char *name;
 	json_t *have;
@@ -82,7 +82,9 @@ static int drop_stale(struct lab *lab, const json_t *nets, struct lab_err *err)
 		r = keeper_network_del(lab->keeper, name, err);
 		if (r < 0)
 			return lab_wrap(err, r, "network %s", name);
+		pthread_mutex_lock(&d->lock);
 		json_object_del(lab->applied, name);
+		pthread_mutex_unlock(&d->lock);
 	}
 	return 0;
 }
@@ -109,7 +111,7 @@ int network_up(struct labd *d, struct lab *lab, struct lab_err *err)
 	if (!lab->keeper)
 		r = start_keeper(d, lab, err);
 	if (!r)
-		r = drop_stale(lab, nets, err);
+		r = drop_stale(d, lab, nets, err);
 	if (r < 0)
 		return r;
 	json_object_foreach(nets, name, spec) {
@@ -230,8 +232,10 @@ static int listen_on(const char *bind_addr, int port)
 }
 
 /* Whether the lab, as it runs, holds this port already */
-static bool own_port(const struct lab *lab, int64_t port)
+static bool own_port(struct labd *d, const char *name, int64_t port)
 {
+	SCOPED_LOCK(&d->lock);
+	struct lab *lab = model_lab(d, name);
 	struct instance *in;
 	const json_t *fwd;
 	size_t i;
@@ -252,7 +256,7 @@ static bool own_port(const struct lab *lab, int64_t port)
 	return false;
 }
 
-int network_check_forwards(const struct lab *lab, const json_t *spec, struct lab_err *err)
+int network_check_forwards(struct labd *d, const char *lab, const json_t *spec, struct lab_err *err)
 {
 	char bad[LAB_ERR_TEXT / 2] = "";
 	json_t *in, *fwd;
@@ -265,7 +269,7 @@ int network_check_forwards(const struct lab *lab, const json_t *spec, struct lab
 			int port = (int)json_integer_value(json_object_get(fwd, "host")), fd;
 			size_t len = strlen(bad);
 
-			if (own_port(lab, port))
+			if (own_port(d, lab, port))
 				continue;
 			fd = listen_on(text(fwd, "bind"), port);
 			if (fd >= 0) {

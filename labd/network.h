@@ -22,11 +22,12 @@ int network_del_nics(struct labd *d, struct instance *in, struct lab_err *err);
 
 /**
  * network_check_forwards() - Whether the ports of a specification can be had
- * @lab:	the lab as it is, or NULL: ports it holds now are its own
+ * @lab:	name of the lab: ports it holds now are its own
  *
  * Return: 0, or -EADDRINUSE / -EACCES naming all ports that cannot
  */
-int network_check_forwards(const struct lab *lab, const json_t *spec, struct lab_err *err);
+int network_check_forwards(struct labd *d, const char *lab, const json_t *spec,
+			   struct lab_err *err);
 
 /** network_add_forwards() - Listen on the host for an instance */
 int network_add_forwards(struct labd *d, struct instance *in, struct lab_err *err);

@@ -40,8 +40,7 @@ static int freeze_members(struct labd *d, struct job *job, const struct snap *s,
 	const json_t *m;
 	size_t i;
 
-	json_array_foreach(s->members, i, m)
-	{
+	json_array_foreach(s->members, i, m) {
 		struct instance *in = model_instance(s->lab, json_string_value(m));
 		struct job_item *item = job_item(job, json_string_value(m));
 		int r = job_check(job, err);
@@ -64,10 +63,10 @@ static void undo(struct labd *d, struct lab *lab, int64_t id)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &lab->instances, link)
-		if (disks_unfreeze(d, in, id, &err) < 0) {
-			log_error("lab %s: undoing a snapshot: %s", lab->name, err.text);
-			return;
-		}
+	if (disks_unfreeze(d, in, id, &err) < 0) {
+		log_error("lab %s: undoing a snapshot: %s", lab->name, err.text);
+		return;
+	}
 	(void)store_run(d->store, NULL, "DELETE FROM snapshots WHERE id = ?", "i", id);
 	snprintf(path, sizeof(path), "%s/snapshots/%lld", lab_dir(d, lab, dir), (long long)id);
 	(void)io_remove_tree(AT_FDCWD, path);
@@ -81,7 +80,8 @@ static int items_of(struct job *job, const json_t *members, struct lab_err *err)
 
 	if (!names)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	json_array_foreach(members, i, m) names[i] = json_string_value(m);
+	json_array_foreach(members, i, m)
+		names[i] = json_string_value(m);
 	return job_items(job, names, json_array_size(members), err);
 }
 
@@ -133,8 +133,7 @@ static int check_members(struct lab *lab, json_t *members, struct lab_err *err)
 	const json_t *m;
 	size_t i;
 
-	json_array_foreach(members, i, m)
-	{
+	json_array_foreach(members, i, m) {
 		struct instance *in = model_instance(lab, json_string_value(m) ?: "");
 
 		if (!in)

@@ -96,10 +96,11 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *arg
 	struct seen *s = arg;
 	struct instance *in;
 	json_t *msg = NULL;
-	int r;
+	int r = -EAGAIN;
 
 	(void)fd, (void)revents;
-	while ((r = qmp_event(s->g->events, &msg)) > 0) {
+	/* a storm of events must not keep the loop from others */
+	for (int i = 0; i < 100 && (r = qmp_event(s->g->events, &msg)) > 0; i++) {
 		pthread_mutex_lock(&s->d->lock);
 		in = instance_of(s->d, s->g);
 		if (in)
@@ -107,7 +108,7 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *arg
 		pthread_mutex_unlock(&s->d->lock);
 		json_decref(msg);
 	}
-	if (r != -EAGAIN)
+	if (r != -EAGAIN && r <= 0)
 		sd_event_source_set_enabled(source, SD_EVENT_OFF);
 	return 0;
 }

@@ -153,3 +153,14 @@ char *text_tail(const char *path, off_t from, unsigned int lines, const char *in
 	memmove(buf, buf + at, len - at);
 	return buf;
 }
+
+void text_copy(char *dst, size_t size, const char *src)
+{
+	size_t n = strnlen(src, size - 1);
+
+	/* never between the bytes of one character: JSON would refuse the rest too */
+	while (n && src[n] && ((unsigned char)src[n] & 0xc0) == 0x80)
+		n--;
+	memcpy(dst, src, n);
+	dst[n] = '\0';
+}

@@ -30,4 +30,11 @@ char *text_clean(char *s);
 char *text_tail(const char *path, off_t from, unsigned int lines, const char *indent, char *buf,
 		size_t len);
 
+/**
+ * text_copy() - Copy text, cut at the start of a character if it is too long
+ * @dst:	@size bytes, at least 1
+ * @src:	UTF-8
+ */
+void text_copy(char *dst, size_t size, const char *src);
+
 #endif
