@@ -11,7 +11,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #define BUILD_DEADLINE_US (6 * 3600 * 1000000ULL)
@@ -90,90 +89,6 @@ static void keep_log(const struct paths *paths, const char *tmp, const char *nam
 	snprintf(err->text + n, sizeof(err->text) - n, "\nthe whole log: %.300s", to);
 }
 
-/* Remove trees; some may belong to ids of our subuid range */
-static int remove_trees(const struct paths *paths, json_t *list, struct lab_err *err)
-{
-	autojson json_t *plan = json_pack("{sO}", "remove", list);
-	char path[IO_PATH];
-	bool denied = false;
-	size_t i;
-	json_t *p;
-	int r = 0;
-
-	json_array_foreach(list, i, p)
-		if (io_remove_tree(AT_FDCWD, json_string_value(p)) < 0)
-			denied = true;
-	if (!denied)
-		return 0;
-	r = builder_run(paths, plan, io_path(path, "%s/sweep.json", paths->state), NULL, err);
-	unlink(path);
-	return r;
-}
-
-static int list_partial(const char *dir, json_t *list)
-{
-	autodir DIR *d = opendir(dir);
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		size_t n = strlen(e->d_name);
-		char path[IO_PATH];
-
-		if (n > 4 && !strcmp(e->d_name + n - 4, ".tmp"))
-			json_array_append_new(list,
-					      json_string(io_path(path, "%s/%s", dir, e->d_name)));
-	}
-	return d || errno == ENOENT ? 0 : -errno;
-}
-
-/*
- * Remove layers that nobody is making any more: whoever makes one holds its
- * lock, and so do we while we remove it.
- */
-static int sweep_layers(const struct paths *paths, struct lab_err *err)
-{
-	autojson json_t *all = json_array();
-	char path[IO_PATH];
-	int r = list_partial(io_path(path, "%s/layers", paths->state), all), removed = 0;
-	size_t i;
-	json_t *p;
-
-	if (r < 0)
-		return lab_fail_errno(err, r, "%s", path);
-	json_array_foreach(all, i, p) {
-		const char *tmp = json_string_value(p);
-		autojson json_t *one = json_pack("[O]", p);
-		autoclose int lock = open(io_path(path, "%.*s.lock", (int)strlen(tmp) - 4, tmp),
-					  O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-
-		if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
-			continue;
-		r = remove_trees(paths, one, err);
-		if (r < 0)
-			return r;
-		removed++;
-	}
-	return removed;
-}
-
-int image_sweep(const struct paths *paths, struct lab_err *err)
-{
-	static const char *const dirs[] = { "images", "pool", "locks" };
-	autojson json_t *list = json_array();
-	char path[IO_PATH];
-	int r = 0, removed;
-
-	for (size_t i = 0; i < ARRAY_SIZE(dirs) && !r; i++)
-		r = list_partial(io_path(path, "%s/%s", paths->state, dirs[i]), list);
-	if (r < 0)
-		return lab_fail_errno(err, r, "%s", path);
-	removed = sweep_layers(paths, err);
-	if (removed < 0)
-		return removed;
-	r = json_array_size(list) ? remove_trees(paths, list, err) : 0;
-	return r < 0 ? r : removed + (int)json_array_size(list);
-}
-
 int recipe_build(const struct paths *paths, const struct recipe *recipe, const char *dir,
 		 const struct image_progress *progress, struct lab_err *err)
 {
@@ -195,8 +110,8 @@ int recipe_build(const struct paths *paths, const struct recipe *recipe, const c
 		lab_wrap(err, r, "image %s", recipe->name);
 		keep_log(paths, tmp, recipe->name, err);
 		json_array_append_new(leftover, json_string(tmp));
-		remove_trees(paths, leftover, NULL);
-		sweep_layers(paths, NULL);
+		image_remove_trees(paths, leftover, NULL);
+		image_sweep_layers(paths, NULL);
 	}
 	return r;
 }

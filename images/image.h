@@ -162,9 +162,10 @@ int recipe_lock(const struct paths *paths, const struct recipe *recipe, const ch
 
 /**
  * image_sweep() - Remove what killed builds, imports and locks left
- * Call it at start, before any of them runs.
+ * Call it at start, before any of them runs. Layers that nothing is built from
+ * any more, and package files that no layer was made of, go as well.
  *
- * Return: how many directories were removed, or negative errno
+ * Return: how many partial directories were removed, or negative errno
  */
 int image_sweep(const struct paths *paths, struct lab_err *err);
 

@@ -88,18 +88,6 @@ struct pool {
 	json_t *priorities;
 };
 
-static void deb_file(char buf[IO_PATH], const json_t *p)
-{
-	const char *v = recipe_str(p, "version");
-	const char *colon = strchr(v, ':');
-
-	if (colon)
-		io_path(buf, "%s_%.*s%%3a%s_%s.deb", recipe_str(p, "name"), (int)(colon - v), v,
-			colon + 1, recipe_str(p, "arch"));
-	else
-		io_path(buf, "%s_%s_%s.deb", recipe_str(p, "name"), v, recipe_str(p, "arch"));
-}
-
 static int verify(const char *path, const json_t *p, struct lab_err *err)
 {
 	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -332,7 +320,7 @@ static int fill_pool(const struct pool *pool, const json_t *packages, const json
 			continue;
 		if (progress && progress->cancelled && progress->cancelled(progress->arg))
 			return lab_fail(err, -ECANCELED, "cancelled");
-		deb_file(file, p);
+		recipe_deb_name(file, p);
 		r = get_deb(pool, p, file, err);
 		if (!r)
 			r = index_deb(pool, p, file, err);

@@ -20,6 +20,17 @@ const char *recipe_str(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
+const char *recipe_deb_name(char *buf, const json_t *package)
+{
+	const char *version = recipe_str(package, "version"), *colon = strchr(version, ':');
+
+	if (!colon)
+		return io_path(buf, "%s_%s_%s.deb", recipe_str(package, "name"), version,
+			       recipe_str(package, "arch"));
+	return io_path(buf, "%s_%.*s%%3a%s_%s.deb", recipe_str(package, "name"),
+		       (int)(colon - version), version, colon + 1, recipe_str(package, "arch"));
+}
+
 int image_begin(const char *dir, char *tmp, struct lab_err *err)
 {
 	struct stat st;

@@ -6,7 +6,7 @@
 # HOSTNET: packages come from the host's mirror
 . "${SRCDIR:-.}/tests/lib.sh"
 
-DIR=$LABD_STATE/images
+DIR=$LABD_STATE/images LAYERS=$LABD_STATE/layers
 mkdir -p "$DIR"
 
 # build WHAT NAME [fresh]: progress goes to NAME.txt
@@ -141,6 +141,14 @@ wait_for "its processes to be gone" 10 not pgrep -f "sleep 424[23]"
 check_eq "mounts" "" "$(grep "$LABD_STATE/" /proc/self/mountinfo || true)"
 check_eq "swept" 2 "$(imagetool sweep)"
 no_partial
+
+say "what no image is made of any more"
+rm -r "$DIR/child"
+: >"$LABD_STATE/apt/bookworm/archives/old_1_all.deb"
+imagetool sweep >/dev/null
+check_eq "layers" "$(imagetool digest tiny)" "$(cd "$LAYERS" && echo *[!k])"
+check_eq "packages" "$(jq -r '.packages[].name' "$DIR/tiny/manifest.json" | sort)" \
+	"$(find "$LABD_STATE/apt" -name '*.deb' -printf '%f\n' | sed 's/_.*//' | sort)"
 
 say "locked: no network, the same bytes"
 imagetool lock tiny "$DIR/tiny" 2>/dev/null
