@@ -80,8 +80,10 @@ static int do_resume(struct labd *d, struct job *job, struct instance *in, struc
 	int r = q ? qemu_cont(q, num_now_us() + CALL_US, err) : err->code;
 
 	(void)job;
-	if (!r)
+	if (!r) {
+		in->guest->why[0] = '\0';
 		instance_set_state(d, in, "running", "");
+	}
 	return r;
 }
 
@@ -90,6 +92,8 @@ static int do_reboot(struct labd *d, struct job *job, struct instance *in, struc
 	struct qmp *q = boot_monitor(d, in, err);
 	int r = q ? qemu_reboot(q, num_now_us() + CALL_US, err) : err->code;
 
+	if (!r && !strcmp(in->state, "paused"))
+		r = do_resume(d, job, in, err);
 	return r < 0 ? r : boot_wait_ready(d, job, in, job_item(job, in->name), err);
 }
 
@@ -180,10 +184,12 @@ static int run_action(struct labd *d, struct job *job, void *arg, struct lab_err
 		return r;
 	item = job_item(job, name);
 	job_item_step(job, item, o->action->name, 0);
-	r = o->action->run(d, job, in, err);
+	r = job_check(job, err);
+	if (!r)
+		r = o->action->run(d, job, in, err);
 	/* it was shown as starting since the call was accepted */
 	if (r < 0 && !strcmp(in->state, "starting") && !instance_running(in))
-		instance_set_state(d, in, "failed", err->text);
+		instance_set_state(d, in, r == -ECANCELED ? "stopped" : "failed", err->text);
 	r = lab_wrap(err, r, "%s %s/%s", o->action->name, in->lab->name, in->name);
 	job_item_end(job, item, r);
 	lab_settle(d, in->lab, NULL);

@@ -195,8 +195,7 @@ static void run(void *arg)
 	pthread_mutex_unlock(&d->lock);
 	save(job);
 
-	r = job_cancelled(job) ? lab_fail(&err, -ECANCELED, "stopped before it began")
-			       : job->run(d, job, job->arg, &err);
+	r = job->run(d, job, job->arg, &err);
 	if (r < 0 && !err.code)
 		lab_fail_errno(&err, r, "%s", job->kind);
 	if (r < 0)

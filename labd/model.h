@@ -43,6 +43,8 @@ struct image {
 /**
  * struct guest - what is open to a running QEMU; counted references
  *
+ * @why:	QEMU paused it by itself, for this reason; "" otherwise
+ *
  * The instance holds one; whoever talks to the guest outside a claim
  * takes another, so that the end of the instance cannot pull it away.
  */
@@ -52,6 +54,7 @@ struct guest {
 	struct qmp *qmp, *events;
 	struct agent *agent;
 	sd_event_source *on_exit, *on_event;
+	char why[200];
 };
 
 struct lab;

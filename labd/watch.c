@@ -26,37 +26,29 @@ static bool ended(const struct guest *g)
 }
 
 /* One that QEMU stopped by itself, for example because the disk is full */
-static void on_stopped(struct labd *d, struct instance *in, const char *why)
+static void show_stopped(struct labd *d, struct instance *in)
 {
-	if (in->job)
-		return;
 	snprintf(in->state, sizeof(in->state), "paused");
-	snprintf(in->error, sizeof(in->error), "%s", why);
+	snprintf(in->error, sizeof(in->error), "%s", in->guest->why);
 	instance_emit(d, in);
 }
 
-static void on_message(struct labd *d, struct instance *in, const json_t *msg)
+static void on_message(struct guest *g, const json_t *msg)
 {
 	const char *event = json_string_value(json_object_get(msg, "event"));
 	const json_t *data = json_object_get(msg, "data");
 	const char *reason = json_string_value(json_object_get(data, "reason"));
-	char why[200];
+	const char *action = json_string_value(json_object_get(data, "action"));
 
 	if (!event)
 		return;
-	if (!strcmp(event, "BLOCK_IO_ERROR")) {
-		const char *action = json_string_value(json_object_get(data, "action"));
-
-		if (!action || strcmp(action, "stop"))
-			return;
-		snprintf(why, sizeof(why),
+	if (!strcmp(event, "BLOCK_IO_ERROR") && action && !strcmp(action, "stop"))
+		snprintf(g->why, sizeof(g->why),
 			 "paused by a disk error (%.100s): make room, then labctl resume",
 			 reason ? reason : "");
-		on_stopped(d, in, why);
-	} else if (!strcmp(event, "GUEST_PANICKED")) {
-		snprintf(in->error, sizeof(in->error), "the guest's kernel panicked");
-		instance_emit(d, in);
-	}
+	else if (!strcmp(event, "GUEST_PANICKED"))
+		snprintf(g->why, sizeof(g->why),
+			 "paused because the guest's kernel panicked: labctl logs, labctl reboot");
 }
 
 static struct instance *instance_of(struct labd *d, const struct guest *g)
@@ -103,8 +95,10 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *arg
 	for (int i = 0; i < 100 && (r = qmp_event(s->g->events, &msg)) > 0; i++) {
 		pthread_mutex_lock(&s->d->lock);
 		in = instance_of(s->d, s->g);
-		if (in)
-			on_message(s->d, in, msg);
+		on_message(s->g, msg);
+		/* of a claimed one it is shown when the job has ended */
+		if (in && !in->job && !in->lab->job && s->g->why[0] && strcmp(in->state, "paused"))
+			show_stopped(s->d, in);
 		pthread_mutex_unlock(&s->d->lock);
 		json_decref(msg);
 	}
