@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "labd/disk.h"
 #include "labd/labjob.h"
+#include "labd/plan.h"
 #include "labd/request.h"
 #include "labd/snapshot.h"
 #include "labd/stream.h"
@@ -30,7 +31,7 @@ static int plan(struct request *q)
 	int r = need_text(q, &text);
 
 	return r ? r
-		 : labjob_plan(q->d, text, file ? file : "lab file", &q->result, &q->problems,
+		 : plan_make(q->d, text, file ? file : "lab file", &q->result, &q->problems,
 			       &q->err);
 }
 

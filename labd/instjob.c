@@ -7,6 +7,7 @@
 #include "labd/imagejob.h"
 #include "labd/labjob.h"
 #include "labd/network.h"
+#include "labd/plan.h"
 #include "labd/startset.h"
 #include "labd/store.h"
 #include "labd/watch.h"
@@ -461,7 +462,7 @@ int labjob_rename(struct labd *d, const char *lab_name, const char *name, const 
 	r = claim_to_rename(d, lab_name, name, to, job->id, &in, err);
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
-		r = labjob_edit(d, lab_name, rename_in_spec, &renamed, &spec, err);
+		r = plan_edit(d, lab_name, rename_in_spec, &renamed, &spec, err);
 	if (!r)
 		r = rename_in_store(d, in, to, spec, err);
 	SCOPED_LOCK(&d->lock);

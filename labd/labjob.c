@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* labjob.c - what is done to whole labs: plan, define, up, down, reset, remove */
+/* labjob.c - what is done to whole labs: define, change, up, reset */
 #define _GNU_SOURCE
 #include "labd/labjob.h"
 
 #include "labd/boot.h"
 #include "labd/disk.h"
-#include "labd/events.h"
-#include "labd/fit.h"
 #include "labd/imagejob.h"
 #include "labd/labfile.h"
 #include "labd/network.h"
+#include "labd/plan.h"
 #include "labd/startset.h"
 #include "labd/watch.h"
-#include "labd/work.h"
-#include "lib/io.h"
 #include "lib/util.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 int labjob_find(struct labd *d, const char *lab, const char *instance, struct lab **ret_lab,
@@ -31,160 +27,6 @@ int labjob_find(struct labd *d, const char *lab, const char *instance, struct la
 	if (!*ret_in)
 		return lab_fail(err, -ENOENT, "lab %s has no instance %s: labctl status %s", lab,
 				instance, lab);
-	return 0;
-}
-
-/* A lab's specification as a deep copy, so that it can be read without the lock */
-static json_t *spec_copy(struct labd *d, const char *name)
-{
-	SCOPED_LOCK(&d->lock);
-	struct lab *lab = model_lab(d, name);
-
-	return lab ? json_deep_copy(lab->spec) : NULL;
-}
-
-/* Read a lab file with what its lab is now as the background */
-static int read_spec(struct labd *d, const char *text, const char *file, json_t **ret,
-		     json_t **ret_problems, struct lab_err *err)
-{
-	autojson json_t *first = NULL, *before = NULL;
-	size_t len = strlen(text);
-	int r = labfile_read(text, len, file, &d->paths, NULL, &first, ret_problems, err);
-
-	if (r < 0)
-		return r;
-	before = spec_copy(d, json_string_value(json_object_get(first, "lab")));
-	if (before)
-		return labfile_read(text, len, file, &d->paths, before, ret, ret_problems, err);
-	*ret = steal_ptr(first);
-	return 0;
-}
-
-/* What was applied to the running instances, as one specification */
-static json_t *applied_of(struct labd *d, const char *name)
-{
-	SCOPED_LOCK(&d->lock);
-	struct lab *lab = model_lab(d, name);
-	struct instance *in;
-	json_t *spec, *all = json_object();
-
-	if (!lab) {
-		json_decref(all);
-		return NULL;
-	}
-	TAILQ_FOREACH(in, &lab->instances, link)
-	{
-		json_t *part = json_object_get(json_object_get(in->applied, "instances"), in->name);
-
-		if (part)
-			json_object_set_new(all, in->name, json_deep_copy(part));
-		else if (!in->applied)
-			json_object_del(all, in->name);
-	}
-	spec = json_pack("{s:s s:o s:o}", "lab", lab->name, "networks",
-			 json_deep_copy(lab->applied), "instances", all);
-	return spec;
-}
-
-/* Instances that are defined and not running will be started */
-static void add_starts(struct labd *d, const char *name, const json_t *spec, json_t *changes)
-{
-	SCOPED_LOCK(&d->lock);
-	struct lab *lab = model_lab(d, name);
-	const char *each;
-	json_t *in_spec;
-
-	json_object_foreach(json_object_get(spec, "instances"), each, in_spec) {
-		struct instance *in = lab ? model_instance(lab, each) : NULL;
-		bool listed = false;
-		json_t *c;
-		size_t i;
-
-		json_array_foreach(changes, i, c)
-			listed |= !strcmp(json_string_value(json_object_get(c, "name")), each) &&
-				  !strcmp(json_string_value(json_object_get(c, "type")),
-					  "instance");
-		if (!listed && (!in || !instance_running(in)))
-			json_array_append_new(changes,
-					      json_pack("{s:o s:s s:s s:s s:s}", "object",
-							json_sprintf("instance %s", each), "type",
-							"instance", "name", each, "action", "start",
-							"reason", "it does not run"));
-	}
-}
-
-static json_t *images_of(struct labd *d, const json_t *spec)
-{
-	json_t *list = json_array(), *seen = json_object(), *in;
-	const char *name;
-
-	json_object_foreach(json_object_get(spec, "instances"), name, in) {
-		const char *image = json_string_value(json_object_get(in, "image"));
-		uint64_t size;
-
-		if (!image || !*image || json_object_get(seen, image))
-			continue;
-		json_object_set_new(seen, image, json_true());
-		json_array_append_new(list, json_pack("{s:s s:s}", "name", image, "state",
-						      imagejob_state(d, image, &size)));
-	}
-	json_decref(seen);
-	return list;
-}
-
-int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret,
-		json_t **ret_problems, struct lab_err *err)
-{
-	autojson json_t *spec = NULL, *before = NULL, *changes = NULL, *fit = NULL;
-	autofree char *yaml = NULL;
-	const char *name;
-	int r = read_spec(d, text, file, &spec, ret_problems, err);
-
-	if (r < 0)
-		return r;
-	name = json_string_value(json_object_get(spec, "lab"));
-	before = applied_of(d, name);
-	r = labfile_changes(before, spec, &changes, err);
-	if (!r)
-		r = labfile_yaml(spec, &yaml, err);
-	if (r < 0)
-		return r;
-	if (before)
-		add_starts(d, name, spec, changes);
-	r = fit_check(d, name, spec, &fit, err);
-	if (r < 0)
-		return r;
-	*ret = json_pack("{s:O s:s s:O s:O s:o}", "spec", spec, "yaml", yaml, "changes", changes,
-			 "fit", fit, "images", images_of(d, spec));
-	return 0;
-}
-
-/* Refuse before anything changes what cannot work */
-static int preflight(struct labd *d, const char *lab, const json_t *spec, bool force,
-		     struct lab_err *err)
-{
-	autojson json_t *fit = NULL, *images = images_of(d, spec);
-	const json_t *im;
-	size_t i;
-	int r;
-
-	json_array_foreach(images, i, im) {
-		const char *state = json_string_value(json_object_get(im, "state"));
-
-		if (!strcmp(state, "missing"))
-			return lab_fail(err, -ENOENT,
-					"there is no image and no recipe named %s: labctl image "
-					"ls, labctl ls recipes",
-					json_string_value(json_object_get(im, "name")));
-	}
-	r = network_check_forwards(d, lab, spec, err);
-	if (!r)
-		r = fit_check(d, lab, spec, &fit, err);
-	if (r < 0)
-		return r;
-	if (!force && !json_is_true(json_object_get(fit, "ok")))
-		return lab_fail(err, -ENOMEM, "%s",
-				json_string_value(json_object_get(fit, "message")));
 	return 0;
 }
 
@@ -245,7 +87,7 @@ static bool selected(const struct up *u, const struct instance *in)
  */
 static int apply_changes(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
 {
-	autojson json_t *before = applied_of(d, lab->name), *changes = NULL;
+	autojson json_t *before = plan_applied(d, lab->name), *changes = NULL;
 	int r = labfile_changes(before, lab->spec, &changes, err);
 	json_t *c;
 	size_t i;
@@ -361,7 +203,7 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 static int bring_up(struct labd *d, struct job *job, const struct up *u, struct startset *set,
 		    struct lab_err *err)
 {
-	autojson json_t *images = images_of(d, u->lab->spec);
+	autojson json_t *images = plan_images(d, u->lab->spec);
 	int r = make_items(job, set, images, err);
 
 	if (!r)
@@ -441,7 +283,7 @@ static int set_spec(struct labd *d, const char *name, const char *file, json_t *
 	r = lab ? model_claim(d, lab, NULL, claim->id, err) : 0;
 	pthread_mutex_unlock(&d->lock);
 	if (!r && up)
-		r = preflight(d, name, spec, force, err);
+		r = plan_preflight(d, name, spec, force, err);
 	if (r < 0)
 		return r;
 	*ret_lab = lab;
@@ -462,7 +304,7 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
 	struct up *u = new_up(NULL);
 	struct job *job;
 	const char *name;
-	int r = read_spec(d, text, file, &spec, ret_problems, err);
+	int r = plan_read(d, text, file, &spec, ret_problems, err);
 
 	name = json_string_value(json_object_get(spec, "lab"));
 	if (!r && lab && strcmp(lab, name))
@@ -489,34 +331,6 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
 	return 0;
 }
 
-int labjob_edit(struct labd *d, const char *name,
-		int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg, json_t **ret,
-		struct lab_err *err)
-{
-	autojson json_t *before = spec_copy(d, name), *after = NULL, *problems = NULL;
-	autofree char *text = NULL;
-	int r;
-
-	if (!before)
-		return lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", name);
-	after = json_deep_copy(before);
-	r = edit(after, arg, err);
-	if (r < 0)
-		return r;
-	text = json_dumps(after, JSON_COMPACT);
-	if (!text)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	r = labfile_read(text, strlen(text), name, &d->paths, before, ret, &problems, err);
-	if (r < 0) {
-		/* positions mean nothing here: there is no file */
-		const char *words =
-			json_string_value(json_object_get(json_array_get(problems, 0), "message"));
-
-		return words ? lab_fail(err, r, "%s", words) : r;
-	}
-	return 0;
-}
-
 int labjob_change(struct labd *d, const char *name,
 		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
 		  struct lab_err *err)
@@ -524,7 +338,7 @@ int labjob_change(struct labd *d, const char *name,
 	autojson json_t *after = NULL;
 	struct lab *lab = NULL;
 	struct job *job;
-	int r = labjob_edit(d, name, edit, arg, &after, err);
+	int r = plan_edit(d, name, edit, arg, &after, err);
 
 	if (r < 0)
 		return r;
@@ -541,13 +355,13 @@ int labjob_change(struct labd *d, const char *name,
 
 int labjob_up(struct labd *d, const char *name, bool force, int64_t *ret_job, struct lab_err *err)
 {
-	autojson json_t *spec = spec_copy(d, name);
+	autojson json_t *spec = plan_spec(d, name);
 	struct lab *lab;
 	int r;
 
 	if (!spec)
 		return lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", name);
-	r = preflight(d, name, spec, force, err);
+	r = plan_preflight(d, name, spec, force, err);
 	if (r < 0)
 		return r;
 	SCOPED_LOCK(&d->lock);
@@ -578,132 +392,4 @@ int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t 
 	u->reset = true;
 	u->names = json_deep_copy(names);
 	return start_up(d, "reset", u, ret_job, err);
-}
-
-struct down {
-	struct lab *lab;
-	bool kill, remove;
-	struct job *job;
-	struct labd *d;
-	struct instance **ins;
-	struct lab_err *errs;
-};
-
-static void stop_one(void *arg, size_t i)
-{
-	struct down *w = arg;
-	struct job_item *item = job_item(w->job, w->ins[i]->name);
-	int r;
-
-	job_item_step(w->job, item, w->kill ? "kill" : "shut down", 0);
-	r = boot_stop(w->d, w->job, w->ins[i], !w->kill, &w->errs[i]);
-	(void)lab_wrap(&w->errs[i], r, "instance %s", w->ins[i]->name);
-	job_item_end(w->job, item, r);
-}
-
-static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_err *err)
-{
-	autofree struct instance **ins = NULL;
-	autofree struct lab_err *errs = NULL;
-	autofree const char **names = NULL;
-	size_t n = 0, count = 0;
-	struct instance *in;
-	int r;
-
-	TAILQ_FOREACH(in, &w->lab->instances, link)
-	count++;
-	ins = calloc(count + 1, sizeof(*ins));
-	errs = calloc(count + 1, sizeof(*errs));
-	names = calloc(count + 1, sizeof(*names));
-	if (!ins || !errs || !names)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	TAILQ_FOREACH(in, &w->lab->instances, link)
-	{
-		instance_set_want(d, in, "stopped");
-		if (!instance_running(in))
-			continue;
-		names[n] = in->name;
-		ins[n++] = in;
-	}
-	r = job_items(job, names, n, err);
-	if (r < 0)
-		return r;
-	w->d = d;
-	w->job = job;
-	w->ins = ins;
-	w->errs = errs;
-	work_fan_out(n, stop_one, w);
-	for (size_t i = 0; i < n && !r; i++)
-		if (errs[i].code)
-			r = lab_fail(err, errs[i].code, "%s", errs[i].text);
-	return r;
-}
-
-static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *err)
-{
-	struct down *w = arg;
-	char dir[IO_PATH];
-	int r;
-
-	lab_set_state(d, w->lab, "stopping", "");
-	r = stop_all(d, job, w, err);
-	if (r < 0) {
-		/* what still runs keeps its networks */
-		lab_settle(d, w->lab, r == -ECANCELED ? "" : err->text);
-		return r;
-	}
-	job_step(job, "networks");
-	r = network_down(d, w->lab, err);
-	if (!w->remove) {
-		lab_settle(d, w->lab, r < 0 ? err->text : "");
-		return r;
-	}
-	job_step(job, "disks");
-	lab_dir(d, w->lab, dir);
-	r = lab_drop(d, w->lab, err);
-	if (r < 0)
-		return r;
-	r = io_remove_tree(AT_FDCWD, dir);
-	imagejob_collect(d);
-	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
-}
-
-static int start_down(struct labd *d, const char *name, bool kill, bool remove, int64_t *ret_job,
-		      struct lab_err *err)
-{
-	SCOPED_LOCK(&d->lock);
-	struct down *w;
-	struct lab *lab;
-	struct job *job;
-	int r = labjob_find(d, name, NULL, &lab, NULL, err);
-
-	if (r < 0)
-		return r;
-	if (remove && lab->protect)
-		return lab_fail(err, -EPERM, "lab %s is protected: take the protection off first",
-				name);
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	w->lab = lab;
-	w->kill = kill;
-	w->remove = remove;
-	job = job_new(d, remove ? "remove" : "down", name, "", run_down, w, free);
-	r = model_claim(d, lab, NULL, job->id, err);
-	if (r < 0) {
-		job_abandon(job);
-		return r;
-	}
-	*ret_job = job_start(job);
-	return 0;
-}
-
-int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err)
-{
-	return start_down(d, lab, kill, false, ret_job, err);
-}
-
-int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err)
-{
-	return start_down(d, lab, true, true, ret_job, err);
 }

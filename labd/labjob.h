@@ -12,13 +12,6 @@
 #include "labd/model.h"
 
 /**
- * labjob_plan() - What a lab file says, and what `up` would do
- * @ret:	the answer of POST /v1/plan
- */
-int labjob_plan(struct labd *d, const char *text, const char *file, json_t **ret,
-		json_t **ret_problems, struct lab_err *err);
-
-/**
  * labjob_define() - Define or change a lab, and bring it up if @up
  * @force:	even if it does not fit into memory or on the disk
  * @lab:	the name it must have, or NULL for any
@@ -37,14 +30,6 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
 int labjob_change(struct labd *d, const char *lab,
 		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
 		  struct lab_err *err);
-
-/**
- * labjob_edit() - What a lab's specification would be after an edit; changes nothing
- * @ret:	new reference
- */
-int labjob_edit(struct labd *d, const char *lab,
-		int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg, json_t **ret,
-		struct lab_err *err);
 
 int labjob_up(struct labd *d, const char *lab, bool force, int64_t *ret_job, struct lab_err *err);
 int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* labdown.c - the end of labs: down, and remove */
+#define _GNU_SOURCE
+#include "labd/boot.h"
+#include "labd/imagejob.h"
+#include "labd/labjob.h"
+#include "labd/network.h"
+#include "labd/work.h"
+#include "lib/io.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+
+struct down {
+	struct lab *lab;
+	bool kill, remove;
+	struct job *job;
+	struct labd *d;
+	struct instance **ins;
+	struct lab_err *errs;
+};
+
+static void stop_one(void *arg, size_t i)
+{
+	struct down *w = arg;
+	struct job_item *item = job_item(w->job, w->ins[i]->name);
+	int r;
+
+	job_item_step(w->job, item, w->kill ? "kill" : "shut down", 0);
+	r = boot_stop(w->d, w->job, w->ins[i], !w->kill, &w->errs[i]);
+	(void)lab_wrap(&w->errs[i], r, "instance %s", w->ins[i]->name);
+	job_item_end(w->job, item, r);
+}
+
+static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_err *err)
+{
+	autofree struct instance **ins = NULL;
+	autofree struct lab_err *errs = NULL;
+	autofree const char **names = NULL;
+	size_t n = 0, count = 0;
+	struct instance *in;
+	int r;
+
+	TAILQ_FOREACH(in, &w->lab->instances, link)
+	count++;
+	ins = calloc(count + 1, sizeof(*ins));
+	errs = calloc(count + 1, sizeof(*errs));
+	names = calloc(count + 1, sizeof(*names));
+	if (!ins || !errs || !names)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	TAILQ_FOREACH(in, &w->lab->instances, link)
+	{
+		instance_set_want(d, in, "stopped");
+		if (!instance_running(in))
+			continue;
+		names[n] = in->name;
+		ins[n++] = in;
+	}
+	r = job_items(job, names, n, err);
+	if (r < 0)
+		return r;
+	w->d = d;
+	w->job = job;
+	w->ins = ins;
+	w->errs = errs;
+	work_fan_out(n, stop_one, w);
+	for (size_t i = 0; i < n && !r; i++)
+		if (errs[i].code)
+			r = lab_fail(err, errs[i].code, "%s", errs[i].text);
+	return r;
+}
+
+static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct down *w = arg;
+	char dir[IO_PATH];
+	int r;
+
+	lab_set_state(d, w->lab, "stopping", "");
+	r = stop_all(d, job, w, err);
+	if (r < 0) {
+		/* what still runs keeps its networks */
+		lab_settle(d, w->lab, r == -ECANCELED ? "" : err->text);
+		return r;
+	}
+	job_step(job, "networks");
+	r = network_down(d, w->lab, err);
+	if (!w->remove) {
+		lab_settle(d, w->lab, r < 0 ? err->text : "");
+		return r;
+	}
+	job_step(job, "disks");
+	lab_dir(d, w->lab, dir);
+	r = lab_drop(d, w->lab, err);
+	if (r < 0)
+		return r;
+	r = io_remove_tree(AT_FDCWD, dir);
+	imagejob_collect(d);
+	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
+}
+
+static int start_down(struct labd *d, const char *name, bool kill, bool remove, int64_t *ret_job,
+		      struct lab_err *err)
+{
+	SCOPED_LOCK(&d->lock);
+	struct down *w;
+	struct lab *lab;
+	struct job *job;
+	int r = labjob_find(d, name, NULL, &lab, NULL, err);
+
+	if (r < 0)
+		return r;
+	if (remove && lab->protect)
+		return lab_fail(err, -EPERM, "lab %s is protected: take the protection off first",
+				name);
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	w->lab = lab;
+	w->kill = kill;
+	w->remove = remove;
+	job = job_new(d, remove ? "remove" : "down", name, "", run_down, w, free);
+	r = model_claim(d, lab, NULL, job->id, err);
+	if (r < 0) {
+		job_abandon(job);
+		return r;
+	}
+	*ret_job = job_start(job);
+	return 0;
+}
+
+int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err)
+{
+	return start_down(d, lab, kill, false, ret_job, err);
+}
+
+int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err)
+{
+	return start_down(d, lab, true, true, ret_job, err);
+}
