@@ -242,8 +242,9 @@ static json_t *read_priorities(const struct pool *pool, const json_t *packages)
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(packages, i, p)
+	json_array_foreach(packages, i, p) {
 		json_object_set_new(wanted, recipe_str(p, "name"), json_true());
+	}
 	while (dir && (d = readdir(dir))) {
 		size_t n = strlen(d->d_name);
 		autofile FILE *f = NULL;

@@ -61,8 +61,9 @@ static int set_digest(const struct paths *paths, json_t *spec, const char *text,
 		return lab_fail(err, -ENOMEM, "out of memory");
 	fprintf(out, "%s\n%s\n", RECIPE_BUILDER, digest_hex(hex, text, len));
 	fprintf(out, "from %s\n", recipe_str(json_object_get(spec, "from"), "digest"));
-	json_array_foreach(json_object_get(spec, "using"), i, other)
+	json_array_foreach(json_object_get(spec, "using"), i, other) {
 		fprintf(out, "using %s\n", recipe_str(other, "digest"));
+	}
 	fflush(out);
 	digest_hex(all, buf, n);
 	r = recipe_read_lock(paths, recipe_str(spec, "name"), &lock, err);

@@ -94,8 +94,9 @@ static void keep_spec(json_t *keep, const json_t *spec)
 		return;
 	json_object_set_new(keep, recipe_str(spec, "digest"), json_true());
 	keep_spec(keep, json_object_get(spec, "from"));
-	json_array_foreach(json_object_get(spec, "using"), i, other)
+	json_array_foreach(json_object_get(spec, "using"), i, other) {
 		keep_spec(keep, other);
+	}
 }
 
 /* The layers of all recipes as they are now; fails if one cannot be read */
@@ -204,9 +205,11 @@ static void prune_debs(const struct paths *paths, const json_t *layers, const ch
 	struct dirent *e;
 	size_t i;
 
-	json_object_foreach((json_t *)layers, digest, info)
-		json_array_foreach(json_object_get(info, "packages"), i, p)
+	json_object_foreach((json_t *)layers, digest, info) {
+		json_array_foreach(json_object_get(info, "packages"), i, p) {
 			json_object_set_new(used, recipe_deb_name(file, p), json_true());
+		}
+	}
 	while (d && (e = readdir(d)))
 		if (e->d_type == DT_REG && strcmp(e->d_name, "lock") &&
 		    !json_object_get(used, e->d_name))

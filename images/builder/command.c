@@ -175,6 +175,7 @@ int command_run(const struct command *cmd, struct lab_err *err)
 	if (!tail)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	if (pipe2(pipefd, O_CLOEXEC) < 0)
+		// cppcheck-suppress memleak ; autofree
 		return lab_fail_errno(err, -errno, "%s: pipe", cmd->argv[0]);
 	out = pipefd[0];
 	fcntl(out, F_SETFL, O_NONBLOCK);
@@ -183,6 +184,7 @@ int command_run(const struct command *cmd, struct lab_err *err)
 		child(cmd, pipefd[1]);
 	close(pipefd[1]);
 	if (pid < 0)
+		// cppcheck-suppress memleak ; autofree
 		return lab_fail_errno(err, -errno, "%s: fork", cmd->argv[0]);
 	pidfd = pidfd_open(pid, 0);
 	r = pidfd < 0 ? -errno : watch(cmd, out, pidfd, tail);

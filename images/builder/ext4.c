@@ -305,19 +305,19 @@ static errcode_t copy_xattrs(struct filler *f, int dirfd, const char *name, ext2
 	io_path(path, "/proc/self/fd/%d/%s", dirfd, name);
 	n = llistxattr(path, list, sizeof(list));
 	if (n <= 0)
-		return 0;
+		return n < 0 && errno != ENOTSUP ? errno : 0;
 	value = malloc(EXT4_MAX_XATTR);
 	if (!value)
 		return ENOMEM;
 	code = ext2fs_xattrs_open(f->fs, ino, &handle);
 	if (code)
+		// cppcheck-suppress memleak ; autofree
 		return code;
 	code = ext2fs_xattrs_read(handle);
 	for (char *key = list; !code && key < list + n; key += strlen(key) + 1) {
 		ssize_t len = lgetxattr(path, key, value, EXT4_MAX_XATTR);
 
-		if (len >= 0)
-			code = ext2fs_xattr_set(handle, key, value, (size_t)len);
+		code = len < 0 ? errno : ext2fs_xattr_set(handle, key, value, (size_t)len);
 	}
 	ext2fs_xattrs_close(&handle);
 	return code;
@@ -536,6 +536,7 @@ int ext4_write(const struct builder *b, const char *tree, const char *path, uint
 		return lab_fail(err, -ENOMEM, "out of memory");
 	r = make_empty(b, path, size, seed, epoch, err);
 	if (r < 0)
+		// cppcheck-suppress memleak ; autofree
 		return r;
 	f.chunk = chunk;
 	initialize_ext2_error_table();

@@ -103,19 +103,22 @@ struct modules {
 	size_t n;
 };
 
+/* In the names of modules "-" and "_" are the same */
+static bool same(char a, char b)
+{
+	return a == b || (strchr("-_", a) && strchr("-_", b));
+}
+
 static bool is_module(const char *path, const char *name)
 {
 	const char *base = strrchr(path, '/');
-	size_t n = strlen(name);
 
 	base = base ? base + 1 : path;
-	for (size_t i = 0; i < n; i++) {
-		char a = base[i] == '-' ? '_' : base[i], b = name[i] == '-' ? '_' : name[i];
-
-		if (a != b)
-			return false;
+	while (*name && *base && same(*base, *name)) {
+		base++;
+		name++;
 	}
-	return !strcmp(base + n, ".ko");
+	return !*name && !strcmp(base, ".ko");
 }
 
 static int add_module(struct modules *m, const char *path)
@@ -125,7 +128,7 @@ static int add_module(struct modules *m, const char *path)
 			return 0;
 	if (m->n == INITRD_MAX_MODULES || strlen(path) >= sizeof(m->path[0]))
 		return -E2BIG;
-	strcpy(m->path[m->n++], path);
+	snprintf(m->path[m->n++], sizeof(m->path[0]), "%s", path);
 	return 0;
 }
 
@@ -192,6 +195,7 @@ static int add_modules(struct cpio *c, int root, const char *release, struct lab
 	if (r < 0) {
 		if (text)
 			fclose(text);
+		// cppcheck-suppress memleak ; autofree
 		return lab_fail_errno(err, r, "initrd: %s", path);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(wanted) && !r; i++) {
@@ -222,7 +226,7 @@ int initrd_write(const char *root, const char *release, const char *path, struct
 	if (fd < 0 || !f)
 		return lab_fail_errno(err, -errno, "initrd: %s", fd < 0 ? root : path);
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
-		cpio_add(&c, dirs[i], S_IFDIR | 0755, NULL, 0);
+		cpio_add(&c, dirs[i], S_IFDIR | 0755, "", 0);
 	cpio_node(&c, "dev/console", 5, 1);
 	cpio_node(&c, "dev/null", 1, 3);
 	r = add_from(&c, fd, "/bin/busybox", "bin/busybox", 0755, err);
@@ -231,7 +235,7 @@ int initrd_write(const char *root, const char *release, const char *path, struct
 	if (r < 0)
 		return r;
 	cpio_add(&c, "init", S_IFREG | 0755, init_script, strlen(init_script));
-	cpio_add(&c, "TRAILER!!!", 0, NULL, 0);
+	cpio_add(&c, "TRAILER!!!", 0, "", 0);
 	if (fflush(f) || ferror(f) || fsync(fileno(f)) < 0)
 		return lab_fail_errno(err, -errno, "initrd: %s", path);
 	return 0;

@@ -324,7 +324,7 @@ int layer_get(const struct builder *b, const json_t *spec, struct layer **ret, s
 {
 	const json_t *from = json_object_get(spec, "from"), *specs = json_object_get(spec, "using");
 	size_t n = json_array_size(specs);
-	autofree struct layer **using_layers = calloc(n + 1, sizeof(*using_layers));
+	autofree struct layer **using_layers = calloc(n + 1, sizeof(struct layer *));
 	struct layer *layer = calloc(1, sizeof(*layer));
 	int r = 0;
 

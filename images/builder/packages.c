@@ -45,8 +45,9 @@ static const char **with_packages(const char *const *words, const json_t *packag
 	if (!argv)
 		return NULL;
 	memcpy(argv, words, n * sizeof(*argv));
-	json_array_foreach(packages, i, p)
+	json_array_foreach(packages, i, p) {
 		argv[n + i] = json_string_value(p);
+	}
 	return argv;
 }
 
@@ -60,8 +61,9 @@ static char *include_option(const json_t *packages)
 	if (!out)
 		return NULL;
 	fprintf(out, "--include=");
-	json_array_foreach(packages, i, p)
+	json_array_foreach(packages, i, p) {
 		fprintf(out, "%s%s", i ? "," : "", json_string_value(p));
+	}
 	fclose(out);
 	return text;
 }

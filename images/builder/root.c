@@ -330,7 +330,7 @@ int root_clean(const char *root, struct lab_err *err)
 		{ "/var/lib/apt", "extended_states" },
 	};
 	autoclose int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	autoclose int etc = -EBADF, id = -EBADF;
+	autoclose int etc = -EBADF;
 	struct stat st;
 
 	if (fd < 0)
@@ -349,7 +349,12 @@ int root_clean(const char *root, struct lab_err *err)
 	    S_ISREG(st.st_mode))
 		unlinkat(etc, "resolv.conf", 0);
 	/* empty, not missing: a missing one makes systemd think of a first boot */
-	if (etc >= 0 && !fstatat(etc, "machine-id", &st, AT_SYMLINK_NOFOLLOW))
-		id = openat(etc, "machine-id", O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+	if (etc >= 0 && !fstatat(etc, "machine-id", &st, AT_SYMLINK_NOFOLLOW)) {
+		autoclose int id = openat(etc, "machine-id",
+					  O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+
+		if (id < 0)
+			return lab_fail_errno(err, -errno, "/etc/machine-id");
+	}
 	return 0;
 }

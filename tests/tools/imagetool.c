@@ -50,7 +50,7 @@ static int build(const struct paths *paths, char **argv, struct lab_err *err)
 	struct recipe *recipe = NULL;
 	int r = load(paths, argv[2], &recipe, NULL, err);
 
-	if (!r) {
+	if (!r && recipe) {
 		recipe->fresh = argv[4] && !strcmp(argv[4], "fresh");
 		r = recipe_build(paths, recipe, argv[3], &progress, err);
 	}
@@ -66,10 +66,11 @@ static int check(const struct paths *paths, char **argv, struct lab_err *err)
 	size_t i;
 	json_t *p;
 
-	json_array_foreach(problems, i, p)
+	json_array_foreach(problems, i, p) {
 		printf("%d:%d: %s\n", (int)json_integer_value(json_object_get(p, "line")),
 		       (int)json_integer_value(json_object_get(p, "column")),
 		       json_string_value(json_object_get(p, "message")));
+	}
 	if (recipe)
 		json_dumpf(recipe->spec, stdout, JSON_INDENT(1) | JSON_SORT_KEYS);
 	recipe_free(recipe);
@@ -81,7 +82,7 @@ static int digest(const struct paths *paths, char **argv, struct lab_err *err)
 	struct recipe *recipe = NULL;
 	int r = load(paths, argv[2], &recipe, NULL, err);
 
-	if (!r)
+	if (!r && recipe)
 		printf("%s%s\n", recipe->digest, recipe->locked ? " locked" : "");
 	recipe_free(recipe);
 	return r;

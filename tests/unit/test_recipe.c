@@ -69,28 +69,26 @@ static void read_bad(const char *text, const char *const *want)
 	struct lab_err err = LAB_ERR_INIT;
 	autojson json_t *problems = NULL;
 	struct recipe *recipe = NULL;
-	size_t i;
+	size_t i = 0;
 	json_t *p;
 
 	assert_int_equal(recipe_load(&paths, text, "t.yaml", NULL, &recipe, &problems, &err),
 			 -EINVAL);
 	assert_null(recipe);
 	assert_non_null(strstr(err.text, "t.yaml:"));
-	json_array_foreach(problems, i, p) {
+	for (; want[i]; i++) {
+		const char *words = strchr(strchr(want[i], ':') + 1, ':') + 1;
 		char have[600];
-		const char *words = want[i] ? strchr(strchr(want[i], ':') + 1, ':') + 1 : NULL;
 
+		p = json_array_get(problems, i);
 		snprintf(have, sizeof(have), "%d:%d:%s",
 			 (int)json_integer_value(json_object_get(p, "line")),
 			 (int)json_integer_value(json_object_get(p, "column")),
 			 recipe_str(p, "message"));
-		if (!words || strncmp(have, want[i], (size_t)(words - want[i])) ||
-		    !strstr(have, words))
-			fail_msg("problem %zu: wanted '%s', got '%s'", i,
-				 want[i] ? want[i] : "none", have);
+		if (strncmp(have, want[i], (size_t)(words - want[i])) || !strstr(have, words))
+			fail_msg("problem %zu: wanted '%s', got '%s'", i, want[i], have);
 	}
-	if (want[i])
-		fail_msg("problem %zu: wanted '%s', got none", i, want[i]);
+	assert_int_equal(json_array_size(problems), i);
 }
 
 #define BAD(text, ...) read_bad(text, (const char *const[]){ __VA_ARGS__, NULL })
