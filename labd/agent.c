@@ -46,12 +46,16 @@
  * @lock:	one call at a time; guards all below
  * @sock:	-EBADF while not connected
  * @in:		reader of @sock, once synchronised
+ * @sock_lock:	held where @sock changes, so that another thread may shut it down
+ * @aborted:	no more calls; guarded by @sock_lock
  */
 struct agent {
 	char *path;
 	pthread_mutex_t lock;
 	int sock;
 	struct jsonl in;
+	pthread_mutex_t sock_lock;
+	bool aborted;
 };
 
 struct agent *agent_new(const char *path)
@@ -67,6 +71,7 @@ struct agent *agent_new(const char *path)
 		return NULL;
 	}
 	pthread_mutex_init(&a->lock, NULL);
+	pthread_mutex_init(&a->sock_lock, NULL);
 	return a;
 }
 
@@ -75,7 +80,17 @@ static void disconnect(struct agent *a)
 	if (a->sock < 0)
 		return;
 	jsonl_done(&a->in);
+	pthread_mutex_lock(&a->sock_lock);
 	close(steal_fd(&a->sock));
+	pthread_mutex_unlock(&a->sock_lock);
+}
+
+void agent_abort(struct agent *a)
+{
+	SCOPED_LOCK(&a->sock_lock);
+	a->aborted = true;
+	if (a->sock >= 0)
+		(void)shutdown(a->sock, SHUT_RDWR);
 }
 
 struct agent *agent_free(struct agent *a)
@@ -84,6 +99,7 @@ struct agent *agent_free(struct agent *a)
 		return NULL;
 	disconnect(a);
 	pthread_mutex_destroy(&a->lock);
+	pthread_mutex_destroy(&a->sock_lock);
 	free(a->path);
 	free(a);
 	return NULL;
@@ -178,9 +194,12 @@ static int connect_agent(struct agent *a, uint64_t deadline)
 {
 	int r;
 
-	a->sock = io_connect_unix(a->path, SOCK_STREAM | SOCK_NONBLOCK);
-	if (a->sock < 0)
-		return a->sock == -EAGAIN ? -EBUSY : a->sock;
+	pthread_mutex_lock(&a->sock_lock);
+	r = a->aborted ? -ECANCELED : io_connect_unix(a->path, SOCK_STREAM | SOCK_NONBLOCK);
+	a->sock = r < 0 ? -EBADF : r;
+	pthread_mutex_unlock(&a->sock_lock);
+	if (r < 0)
+		return r == -EAGAIN ? -EBUSY : r;
 	jsonl_init(&a->in, a->sock, MAX_LINE);
 	r = synchronise(a, deadline);
 	if (r < 0)

@@ -20,6 +20,12 @@ struct agent;
  */
 struct agent *agent_new(const char *path);
 
+/**
+ * agent_abort() - End the calls that run with -ECANCELED or -ECONNRESET, refuse others
+ * From any thread; for when labd ends and a guest does not answer.
+ */
+void agent_abort(struct agent *a);
+
 /** agent_free() - Disconnect and free; takes NULL, returns NULL */
 struct agent *agent_free(struct agent *a);
 

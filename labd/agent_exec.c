@@ -33,7 +33,7 @@
 #define EXEC_CHUNK (128 << 10)
 #define STEP_TIME 30000000 /* us; one request to an agent that is alive */
 #define STEP_GRACE 1000000 /* us; a request may take longer than the program's time by so much */
-#define KILL_TIME 3000000 /* us; to kill a program and tidy up */
+#define KILL_TIME 10000000 /* us; to kill a program and tidy up, if 32 are at the same time */
 #define PAUSE_MIN 10000 /* us; between two questions how it is */
 #define PAUSE_MAX 250000
 #define NO_DIRECTORY 125

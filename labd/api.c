@@ -9,45 +9,68 @@
  * may block is handed to a worker thread while its connection is suspended;
  * the worker posts the result back and the connection goes on. A stream whose
  * producer has nothing suspends its connection too, until stream data is
- * announced by api_wake_followers().
+ * announced by api_wake_followers(). Nobody reads or writes a suspended
+ * connection, so libmicrohttpd would not see its client leave: meanwhile our
+ * own event loop watches it for a hang-up.
+ *
+ * Jobs, calls and programs in guests have threads of their own: as many of one
+ * kind as may wait, the others go on.
+ *
+ * The end: calls that run are waited for, each has a deadline; those that wait
+ * for a thread, and new ones, are refused; streams end, and with them the
+ * programs they run. libmicrohttpd stops when no connection is suspended.
  *
  * Who may speak: the socket has mode 0600, and the peer's uid must be ours.
  */
 #define _GNU_SOURCE
 #include "labd/api.h"
 
+#include "labd/agent.h"
 #include "labd/loop.h"
+#include "labd/model.h"
 #include "labd/request.h"
 #include "labd/stream.h"
 #include "labd/work.h"
 #include "lib/io.h"
 #include "lib/jsonl.h"
 #include "lib/log.h"
+#include "lib/num.h"
 #include "lib/util.h"
 
 #include <microhttpd.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #define STREAM_BLOCK 32768
+#define CALLS_AT_ONCE 32 /* others wait */
+#define EXECS_AT_ONCE 32 /* others are refused: each may take an hour, and asks its guest often */
+#define IDLE_SECONDS 120u /* libcurl does not use a connection again after 118 */
+#define ENDING_US 5000000
 
-/* A connection that waits for stream data */
+/**
+ * struct sleeper - a connection that gets a stream
+ * @asleep:	it is suspended until there is more
+ * @gone:	its client has left
+ * @hangup:	watches for that while it is asleep
+ */
 struct sleeper {
 	LIST_ENTRY(sleeper) link;
 	struct labd *d;
 	struct MHD_Connection *conn;
 	struct stream *stream;
-	bool asleep;
+	bool asleep, gone;
+	sd_event_source *hangup;
 };
 
 struct api {
 	struct MHD_Daemon *daemon;
 	sd_event_source *source, *timer;
 	LIST_HEAD(, sleeper) sleepers;
-	atomic_bool waking;
 	unsigned int suspended;
-	bool closing;
+	atomic_bool closing;
+	int ending;
 };
 
 #define RUNS_AT_ONCE 64 /* then others in the event loop have their turn */
@@ -83,44 +106,73 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
+static void fall_asleep(struct sleeper *sl)
+{
+	sl->asleep = true;
+	sl->d->api->suspended++;
+	MHD_suspend_connection(sl->conn);
+	(void)sd_event_source_set_enabled(sl->hangup, SD_EVENT_ON);
+}
+
+static void rouse(struct sleeper *sl)
+{
+	if (!sl->asleep)
+		return;
+	sl->asleep = false;
+	sl->d->api->suspended--;
+	(void)sd_event_source_set_enabled(sl->hangup, SD_EVENT_OFF);
+	MHD_resume_connection(sl->conn);
+}
+
+static int on_hangup(sd_event_source *source, int fd, uint32_t revents, void *arg)
+{
+	struct sleeper *sl = arg;
+	struct labd *d = sl->d;
+
+	(void)source, (void)fd, (void)revents;
+	sl->gone = true;
+	rouse(sl);
+	run_daemon(d);
+	return 0;
+}
+
 static void wake(struct labd *d, void *arg)
 {
 	struct sleeper *sl;
 
 	(void)arg;
-	if (!d->api)
+	atomic_store(&d->waking, false);
+	if (!d->api || !d->api->daemon)
 		return;
-	atomic_store(&d->api->waking, false);
 	LIST_FOREACH(sl, &d->api->sleepers, link)
-	{
-		if (!sl->asleep)
-			continue;
-		sl->asleep = false;
-		d->api->suspended--;
-		MHD_resume_connection(sl->conn);
-	}
+	rouse(sl);
 	run_daemon(d);
 }
 
 void api_wake_followers(struct labd *d)
 {
-	if (d->api && !atomic_exchange(&d->api->waking, true))
+	if (!atomic_exchange(&d->waking, true))
 		loop_post(d, wake, NULL);
+}
+
+int api_ending(const struct labd *d)
+{
+	return d->api ? d->api->ending : -EBADF;
 }
 
 static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t max)
 {
 	struct sleeper *sl = arg;
-	ssize_t n = sl->d->api->closing ? -1 : stream_read(sl->stream, buf, max);
+	ssize_t n;
 
 	(void)pos;
+	if (sl->gone)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	n = sl->d->api->closing ? -1 : stream_read(sl->stream, buf, max);
 	if (n < 0)
 		return MHD_CONTENT_READER_END_OF_STREAM;
-	if (!n) {
-		sl->asleep = true;
-		sl->d->api->suspended++;
-		MHD_suspend_connection(sl->conn);
-	}
+	if (!n)
+		fall_asleep(sl);
 	return n;
 }
 
@@ -129,8 +181,23 @@ static void free_sleeper(void *arg)
 	struct sleeper *sl = arg;
 
 	LIST_REMOVE(sl, link);
+	sd_event_source_disable_unref(sl->hangup);
 	stream_free(sl->stream);
 	free(sl);
+}
+
+static int fd_of(struct MHD_Connection *conn)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	return info ? info->connect_fd : -EBADF;
+}
+
+/* A stream may be silent, and its client may be slow, for hours */
+static void set_idle_time(struct MHD_Connection *conn, unsigned int seconds)
+{
+	MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }
 
 static struct MHD_Response *stream_response(struct request *q)
@@ -144,6 +211,10 @@ static struct MHD_Response *stream_response(struct request *q)
 	sl->conn = q->conn;
 	sl->stream = steal_ptr(q->stream);
 	LIST_INSERT_HEAD(&q->d->api->sleepers, sl, link);
+	/* no events asked for: a hang-up is always told, and half-closed is not gone */
+	if (sd_event_add_io(q->d->event, &sl->hangup, fd_of(q->conn), 0, on_hangup, sl) >= 0)
+		(void)sd_event_source_set_enabled(sl->hangup, SD_EVENT_OFF);
+	set_idle_time(q->conn, 0);
 	resp = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, sl,
 						 free_sleeper);
 	MHD_add_response_header(resp, "Content-Type", stream_type(sl->stream));
@@ -175,6 +246,9 @@ static unsigned int status_of(int code)
 		return 504;
 	case EOPNOTSUPP:
 		return 405;
+	case EAGAIN:
+	case ESHUTDOWN:
+		return 503;
 	default:
 		return 500;
 	}
@@ -229,10 +303,12 @@ static enum MHD_Result answer(struct request *q)
 
 static void parse_body(struct request *q)
 {
-	if (!q->len || q->body[strspn(q->body, " \t\r\n")] != '{')
+	if (q->status || !q->len || q->route->flags & ROUTE_RAW)
 		return;
 	if (jsonl_parse(q->body, q->len, &q->json) < 0)
 		q->status = lab_fail(&q->err, -EINVAL, "the body is not JSON");
+	else if (!json_is_object(q->json))
+		q->status = lab_fail(&q->err, -EINVAL, "the body is not a JSON object");
 }
 
 static void resume(struct labd *d, void *arg)
@@ -249,6 +325,8 @@ static void run_request(void *arg)
 {
 	struct request *q = arg;
 
+	if (!q->status && q->d->api->closing)
+		q->status = lab_fail(&q->err, -ESHUTDOWN, "labd is ending");
 	if (!q->status)
 		q->status = q->route->run(q);
 	loop_post(q->d, resume, q);
@@ -259,8 +337,10 @@ static void dispatch(struct request *q)
 	int r;
 
 	q->dispatched = true;
+	if (!q->status && q->d->api->closing)
+		q->status = lab_fail(&q->err, -ESHUTDOWN, "labd is ending");
 	parse_body(q);
-	if (q->status || q->route->quick) {
+	if (q->status || q->route->flags & ROUTE_QUICK) {
 		if (!q->status)
 			q->status = q->route->run(q);
 		q->done = true;
@@ -268,7 +348,7 @@ static void dispatch(struct request *q)
 	}
 	MHD_suspend_connection(q->conn);
 	q->d->api->suspended++;
-	r = work_submit(q->d->work, run_request, q);
+	r = work_submit(q->d->calls, run_request, q);
 	if (r < 0) {
 		q->status = lab_fail_errno(&q->err, r, "labd has too much to do");
 		loop_post(q->d, resume, q);
@@ -277,12 +357,10 @@ static void dispatch(struct request *q)
 
 static bool peer_is_us(struct MHD_Connection *conn)
 {
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
-	return info && !getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
+	return !getsockopt(fd_of(conn), SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
 	       cred.uid == geteuid();
 }
 
@@ -311,7 +389,7 @@ static int take_body(struct request *q, const char *data, size_t len)
 {
 	char *more;
 
-	if (q->len + len > REQUEST_MAX_BODY * 3 / 2)
+	if (q->len + len > REQUEST_MAX_BODY)
 		return lab_fail(&q->err, -E2BIG, "the body is longer than %d bytes",
 				REQUEST_MAX_BODY);
 	more = realloc(q->body, q->len + len + 1);
@@ -351,9 +429,11 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **state,
 {
 	struct request *q = *state;
 
-	(void)arg, (void)conn, (void)toe;
+	(void)arg;
 	if (!q)
 		return;
+	if (toe == MHD_REQUEST_TERMINATED_COMPLETED_OK) /* it may be asked again */
+		set_idle_time(conn, IDLE_SECONDS);
 	json_decref(q->json);
 	json_decref(q->result);
 	json_decref(q->problems);
@@ -374,52 +454,103 @@ const char *request_str(const struct request *q, const char *key)
 	return json_string_value(json_object_get(q->json, key));
 }
 
+static int start_daemon(struct labd *d, int fd)
+{
+	d->api->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, d,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+		MHD_OPTION_CONNECTION_LIMIT, 2000u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)(16 << 10), MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
+	return d->api->daemon ? 0 : -EIO;
+}
+
 int api_open(struct labd *d, struct lab_err *err)
 {
-	int fd = io_listen_unix(d->paths.socket, SOCK_STREAM | SOCK_NONBLOCK, 0600), r;
+	autoclose int fd = io_listen_unix(d->paths.socket, SOCK_STREAM | SOCK_NONBLOCK, 0600);
 	const union MHD_DaemonInfo *info;
+	struct api *a;
+	int r;
 
 	if (fd < 0)
 		return lab_fail_errno(err, fd, "socket %s", d->paths.socket);
-	d->api = calloc(1, sizeof(*d->api));
-	if (!d->api)
+	d->calls = work_new(CALLS_AT_ONCE, WORK_NO_LIMIT);
+	d->execs = work_new(EXECS_AT_ONCE, 0);
+	a = d->api = calloc(1, sizeof(*d->api));
+	if (!a || !d->calls || !d->execs)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	LIST_INIT(&d->api->sleepers);
-	d->api->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-					  on_request, d, MHD_OPTION_LISTEN_SOCKET, fd,
-					  MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-					  MHD_OPTION_CONNECTION_LIMIT, 2000u,
-					  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(16 << 10),
-					  MHD_OPTION_END);
-	if (!d->api->daemon)
+	LIST_INIT(&a->sleepers);
+	a->ending = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (a->ending < 0)
+		return lab_fail_errno(err, -errno, "eventfd");
+	if (start_daemon(d, fd) < 0)
 		return lab_fail(err, -EIO, "libmicrohttpd does not start");
-	info = MHD_get_daemon_info(d->api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	r = sd_event_add_io(d->event, &d->api->source, info->epoll_fd, EPOLLIN, on_ready, d);
-	if (!r || r > 0)
-		r = sd_event_add_time(d->event, &d->api->timer, CLOCK_MONOTONIC, UINT64_MAX, 1,
-				      on_timer, d);
+	(void)steal_fd(&fd); /* it is libmicrohttpd's now */
+	info = MHD_get_daemon_info(a->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	r = sd_event_add_io(d->event, &a->source, info->epoll_fd, EPOLLIN, on_ready, d);
+	if (r >= 0)
+		r = sd_event_add_time(d->event, &a->timer, CLOCK_MONOTONIC, UINT64_MAX, 1, on_timer,
+				      d);
 	return r < 0 ? lab_fail_errno(err, r, "event loop") : 0;
+}
+
+/* Run the loop until no connection is suspended, so that all get their answers */
+static void finish_answers(struct labd *d)
+{
+	uint64_t until = num_now_us() + ENDING_US, now;
+
+	while (d->api->suspended && (now = num_now_us()) < until)
+		if (sd_event_run(d->event, until - now) < 0)
+			break;
+}
+
+static void abort_agents(struct labd *d)
+{
+	struct instance *in;
+	struct lab *lab;
+
+	SCOPED_LOCK(&d->lock);
+	TAILQ_FOREACH(lab, &d->labs, link)
+	TAILQ_FOREACH(in, &lab->instances, link)
+	if (in->guest)
+		agent_abort(in->guest->agent);
+}
+
+/*
+ * Have programs in guests killed, which takes their agents a moment; then give
+ * up those whose agents do not answer
+ */
+static void end_execs(struct labd *d)
+{
+	if (!work_wait(d->execs, ENDING_US / 1000))
+		abort_agents(d);
+	d->execs = work_free(d->execs);
 }
 
 void api_close(struct labd *d)
 {
 	struct api *a = d->api;
 
-	if (!a)
-		return;
-	a->closing = true;
-	if (a->daemon) {
-		/* calls and streams that sleep end first: libmicrohttpd insists */
+	if (a && a->daemon) {
+		a->closing = true;
+		(void)eventfd_write(a->ending, 1);
 		wake(d, NULL);
-		for (int i = 0; i < 100 && a->suspended; i++)
-			(void)sd_event_run(d->event, 100000);
-		run_daemon(d);
 		unlink(d->paths.socket);
-		if (!a->suspended)
+		finish_answers(d);
+	}
+	d->calls = work_free(d->calls);
+	if (a && a->daemon) {
+		finish_answers(d);
+		if (!a->suspended) /* libmicrohttpd insists on that */
 			MHD_stop_daemon(a->daemon);
 	}
+	if (d->execs)
+		end_execs(d);
+	if (!a)
+		return;
 	sd_event_source_disable_unref(a->source);
 	sd_event_source_disable_unref(a->timer);
+	if (a->ending > 0)
+		close(a->ending);
 	d->api = NULL;
 	free(a);
 }

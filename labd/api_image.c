@@ -223,15 +223,15 @@ static int list_recipes(struct request *q)
 }
 
 const struct route image_routes[] = {
-	{ "GET", "/v1/images", list_images, true },
-	{ "POST", "/v1/images", post_image, false },
-	{ "GET", "/v1/images/:", get_image, true },
-	{ "PATCH", "/v1/images/:", patch_image, false },
-	{ "DELETE", "/v1/images/:", delete_image, false },
-	{ "GET", "/v1/images/:/manifest", get_manifest, false },
-	{ "GET", "/v1/images/:/log", get_log, false },
-	{ "POST", "/v1/images/:/export", export, false },
-	{ "POST", "/v1/images/:/lock", lock, false },
-	{ "GET", "/v1/recipes", list_recipes, false },
-	{ NULL, NULL, NULL, false },
+	{ "GET", "/v1/images", list_images, ROUTE_QUICK },
+	{ "POST", "/v1/images", post_image, 0 },
+	{ "GET", "/v1/images/:", get_image, ROUTE_QUICK },
+	{ "PATCH", "/v1/images/:", patch_image, 0 },
+	{ "DELETE", "/v1/images/:", delete_image, 0 },
+	{ "GET", "/v1/images/:/manifest", get_manifest, 0 },
+	{ "GET", "/v1/images/:/log", get_log, 0 },
+	{ "POST", "/v1/images/:/export", export, 0 },
+	{ "POST", "/v1/images/:/lock", lock, 0 },
+	{ "GET", "/v1/recipes", list_recipes, 0 },
+	{ NULL, NULL, NULL, 0 },
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* api_lab.c - calls about labs, instances and snapshots */
 #define _GNU_SOURCE
+#include "labd/api.h"
 #include "labd/disk.h"
 #include "labd/labjob.h"
 #include "labd/plan.h"
@@ -11,8 +12,12 @@
 #include "lib/num.h"
 #include "lib/util.h"
 
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define TYPE_MAX (64 << 10)
+#define TYPE_US 10000000
 
 static bool body_flag(const struct request *q, const char *key)
 {
@@ -111,8 +116,11 @@ static int down(struct request *q)
 
 static int reset(struct request *q)
 {
-	return labjob_reset(q->d, q->params[0], json_object_get(q->json, "instances"), &q->job,
-			    &q->err);
+	const json_t *names = json_object_get(q->json, "instances");
+
+	if (names && !json_is_array(names))
+		return lab_fail(&q->err, -EINVAL, "instances must be a list of names");
+	return labjob_reset(q->d, q->params[0], names, &q->job, &q->err);
 }
 
 /* --- instances --- */
@@ -251,19 +259,15 @@ static int exec(struct request *q)
 	struct guest *guest = NULL;
 	struct instance *in;
 	struct lab *lab;
-	const json_t *argv = json_object_get(q->json, "argv"), *arg;
-	size_t i;
 	int r;
 
-	json_array_foreach(argv, i, arg)
-		if (!json_is_string(arg))
-			return lab_fail(&q->err, -EINVAL, "argv must be strings");
-	if (!json_array_size(argv))
-		return lab_fail(&q->err, -EINVAL, "the body needs \"argv\": what to run");
 	pthread_mutex_lock(&q->d->lock);
 	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
 	if (!r && (!in->guest || !instance_running(in)))
 		r = lab_fail(&q->err, -EBUSY, "instance %s does not run: labctl start %s/%s",
+			     in->name, lab->name, in->name);
+	else if (!r && !strcmp(in->state, "paused"))
+		r = lab_fail(&q->err, -EBUSY, "instance %s is paused: labctl resume %s/%s",
 			     in->name, lab->name, in->name);
 	else if (!r)
 		guest = guest_ref(in->guest);
@@ -292,27 +296,72 @@ static int read_console(struct request *q)
 	return r;
 }
 
+/* Write until it is done, nothing is taken for too long, or labd ends */
+static int type_all(int fd, const char *data, size_t len, int ending)
+{
+	struct pollfd p[] = { { .fd = fd, .events = POLLOUT }, { .fd = ending, .events = POLLIN } };
+	uint64_t deadline = num_now_us() + TYPE_US, now;
+
+	while (len) {
+		ssize_t n = RETRY(send(fd, data, len, MSG_NOSIGNAL));
+
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+			continue;
+		}
+		now = num_now_us();
+		if (now >= deadline)
+			return -ETIMEDOUT;
+		if (RETRY(poll(p, ARRAY_SIZE(p), (int)((deadline - now) / 1000) + 1)) < 0)
+			return -errno;
+		if (p[1].revents)
+			return -ESHUTDOWN;
+	}
+	return 0;
+}
+
+/* The socket at which the console of an instance takes input */
+static int find_console(struct request *q, char path[IO_PATH])
+{
+	struct instance *in;
+	struct lab *lab;
+	char dir[IO_PATH];
+	int r;
+
+	SCOPED_LOCK(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+	if (r < 0)
+		return r;
+	if (!instance_running(in))
+		return lab_fail(&q->err, -EBUSY, "instance %s does not run", in->name);
+	if (!strcmp(in->state, "paused"))
+		return lab_fail(&q->err, -EBUSY,
+				"instance %s is paused, and reads nothing: labctl resume %s/%s",
+				in->name, lab->name, in->name);
+	io_path(path, "%s/console", instance_run_dir(q->d, in, dir));
+	return 0;
+}
+
 static int type_console(struct request *q)
 {
 	autoclose int fd = -EBADF;
-	struct instance *in;
-	struct lab *lab;
-	char dir[IO_PATH], path[IO_PATH] = "";
+	char path[IO_PATH];
 	int r;
 
-	pthread_mutex_lock(&q->d->lock);
-	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
-	if (!r && instance_running(in))
-		io_path(path, "%s/console", instance_run_dir(q->d, in, dir));
-	pthread_mutex_unlock(&q->d->lock);
+	if (q->len > TYPE_MAX)
+		return lab_fail(&q->err, -E2BIG, "at most %d bytes can be typed at once", TYPE_MAX);
+	r = find_console(q, path);
 	if (r < 0)
 		return r;
-	if (!*path)
-		return lab_fail(&q->err, -EBUSY, "instance %s does not run", q->params[1]);
-	fd = io_connect_unix(path, SOCK_STREAM);
-	if (fd < 0)
-		return lab_fail_errno(&q->err, fd, "console of %s", q->params[1]);
-	r = io_write_all(fd, q->body ? q->body : "", q->len);
+	fd = io_connect_unix(path, SOCK_STREAM | SOCK_NONBLOCK);
+	r = fd < 0 ? fd : type_all(fd, q->body, q->len, api_ending(q->d));
+	if (r == -ETIMEDOUT || r == -EAGAIN)
+		return lab_fail(&q->err, -ETIMEDOUT,
+				"the console of %s takes no input: the guest does not read it",
+				q->params[1]);
 	return r < 0 ? lab_fail_errno(&q->err, r, "console of %s", q->params[1]) : 0;
 }
 
@@ -363,28 +412,28 @@ static int restore(struct request *q)
 }
 
 const struct route lab_routes[] = {
-	{ "POST", "/v1/plan", plan, false },
-	{ "GET", "/v1/labs", list_labs, false },
-	{ "POST", "/v1/labs", define, false },
-	{ "GET", "/v1/labs/:", get_lab, false },
-	{ "PATCH", "/v1/labs/:", patch_lab, false },
-	{ "DELETE", "/v1/labs/:", delete_lab, false },
-	{ "POST", "/v1/labs/:/up", up, false },
-	{ "POST", "/v1/labs/:/down", down, false },
-	{ "POST", "/v1/labs/:/reset", reset, false },
-	{ "GET", "/v1/labs/:/networks", list_networks, true },
-	{ "GET", "/v1/labs/:/snapshots", list_snapshots, true },
-	{ "POST", "/v1/labs/:/snapshots", add_snapshot, false },
-	{ "DELETE", "/v1/labs/:/snapshots/:", delete_snapshot, false },
-	{ "POST", "/v1/labs/:/snapshots/:/restore", restore, false },
-	{ "GET", "/v1/labs/:/instances", list_instances, false },
-	{ "POST", "/v1/labs/:/instances", add_instance, false },
-	{ "GET", "/v1/labs/:/instances/:", get_instance, false },
-	{ "PATCH", "/v1/labs/:/instances/:", patch_instance, false },
-	{ "DELETE", "/v1/labs/:/instances/:", delete_instance, false },
-	{ "POST", "/v1/labs/:/instances/:/exec", exec, true },
-	{ "GET", "/v1/labs/:/instances/:/console", read_console, true },
-	{ "POST", "/v1/labs/:/instances/:/console", type_console, false },
-	{ "POST", "/v1/labs/:/instances/:/:", action, false },
-	{ NULL, NULL, NULL, false },
+	{ "POST", "/v1/plan", plan, 0 },
+	{ "GET", "/v1/labs", list_labs, 0 },
+	{ "POST", "/v1/labs", define, 0 },
+	{ "GET", "/v1/labs/:", get_lab, 0 },
+	{ "PATCH", "/v1/labs/:", patch_lab, 0 },
+	{ "DELETE", "/v1/labs/:", delete_lab, 0 },
+	{ "POST", "/v1/labs/:/up", up, 0 },
+	{ "POST", "/v1/labs/:/down", down, 0 },
+	{ "POST", "/v1/labs/:/reset", reset, 0 },
+	{ "GET", "/v1/labs/:/networks", list_networks, ROUTE_QUICK },
+	{ "GET", "/v1/labs/:/snapshots", list_snapshots, ROUTE_QUICK },
+	{ "POST", "/v1/labs/:/snapshots", add_snapshot, 0 },
+	{ "DELETE", "/v1/labs/:/snapshots/:", delete_snapshot, 0 },
+	{ "POST", "/v1/labs/:/snapshots/:/restore", restore, 0 },
+	{ "GET", "/v1/labs/:/instances", list_instances, 0 },
+	{ "POST", "/v1/labs/:/instances", add_instance, 0 },
+	{ "GET", "/v1/labs/:/instances/:", get_instance, 0 },
+	{ "PATCH", "/v1/labs/:/instances/:", patch_instance, 0 },
+	{ "DELETE", "/v1/labs/:/instances/:", delete_instance, 0 },
+	{ "POST", "/v1/labs/:/instances/:/exec", exec, ROUTE_QUICK },
+	{ "GET", "/v1/labs/:/instances/:/console", read_console, ROUTE_QUICK },
+	{ "POST", "/v1/labs/:/instances/:/console", type_console, ROUTE_RAW },
+	{ "POST", "/v1/labs/:/instances/:/:", action, 0 },
+	{ NULL, NULL, NULL, 0 },
 };

@@ -139,9 +139,9 @@ static json_t *old_job(struct request *q)
 
 	if (num_u64(q->params[0], INT64_MAX, &id) < 0)
 		return NULL;
-	json_array_foreach(all, i,
-			   job) if ((uint64_t)json_integer_value(json_object_get(job, "id")) ==
-				    id) return json_incref(job);
+	json_array_foreach(all, i, job)
+		if ((uint64_t)json_integer_value(json_object_get(job, "id")) == id)
+			return json_incref(job);
 	return NULL;
 }
 
@@ -157,10 +157,15 @@ static int get_job(struct request *q)
 
 static int get_job_log(struct request *q)
 {
+	autojson json_t *old = NULL;
 	struct job *job;
 
 	SCOPED_LOCK(&q->d->lock);
 	job = find_job(q);
+	if (!job && (old = old_job(q)))
+		return lab_fail(&q->err, -ENOENT,
+				"the log of job %s is gone with the labd that ran it",
+				q->params[0]);
 	if (!job)
 		return -ENOENT;
 	q->text = job_log_text(job);
@@ -180,13 +185,13 @@ static int cancel_job(struct request *q)
 }
 
 const struct route misc_routes[] = {
-	{ "GET", "/v1/version", get_version, false },
-	{ "GET", "/v1/status", get_status, false },
-	{ "GET", "/v1/model", get_model, true },
-	{ "GET", "/v1/events", get_events, true },
-	{ "GET", "/v1/jobs", list_jobs, true },
-	{ "GET", "/v1/jobs/:", get_job, true },
-	{ "GET", "/v1/jobs/:/log", get_job_log, true },
-	{ "DELETE", "/v1/jobs/:", cancel_job, true },
-	{ NULL, NULL, NULL, false },
+	{ "GET", "/v1/version", get_version, 0 },
+	{ "GET", "/v1/status", get_status, 0 },
+	{ "GET", "/v1/model", get_model, ROUTE_QUICK },
+	{ "GET", "/v1/events", get_events, ROUTE_QUICK },
+	{ "GET", "/v1/jobs", list_jobs, ROUTE_QUICK },
+	{ "GET", "/v1/jobs/:", get_job, ROUTE_QUICK },
+	{ "GET", "/v1/jobs/:/log", get_job_log, ROUTE_QUICK },
+	{ "DELETE", "/v1/jobs/:", cancel_job, ROUTE_QUICK },
+	{ NULL, NULL, NULL, 0 },
 };

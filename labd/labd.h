@@ -25,6 +25,7 @@
 #include "lib/paths.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -43,6 +44,10 @@ TAILQ_HEAD(lab_list, lab);
 /**
  * struct labd - the daemon
  * @ending:	the event loop is to return
+ * @work:	the threads of jobs
+ * @calls:	those of API calls, so that they find one when all jobs wait
+ * @execs:	those of programs that run in guests
+ * @waking:	the event loop has been told of new stream data
  * @lock:	guards the model, jobs and events; see above
  * @changed:	broadcast when an image's or instance's state changes, for those
  *		who wait for it
@@ -57,10 +62,11 @@ struct labd {
 	sd_event *event;
 	struct loop *loop;
 	struct store *store;
-	struct work *work;
+	struct work *work, *calls, *execs;
 	struct jobs *jobs;
 	struct events *events;
 	struct api *api;
+	atomic_bool waking;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct image_list images;

@@ -40,6 +40,8 @@ static const char usage[] =
 	"LABD_STATE, LABD_RUN, LABD_DATA, LABD_EXEC and LABD_ACCEL in the environment\n"
 	"change where it keeps and finds things; see labd(8).\n";
 
+#define JOBS_AT_ONCE 64 /* they mostly wait */
+
 struct options {
 	bool daemon, doctor;
 };
@@ -193,7 +195,7 @@ static int open_all(struct labd *d, struct lab_err *err)
 
 	if (!r)
 		r = loop_open(d, err);
-	d->work = work_new();
+	d->work = work_new(JOBS_AT_ONCE, WORK_NO_LIMIT);
 	d->events = events_new((uint64_t)(num_wall() * 1e6));
 	if (!d->work || !d->events)
 		return lab_fail(err, -ENOMEM, "out of memory");
@@ -214,6 +216,8 @@ static int open_all(struct labd *d, struct lab_err *err)
 static void close_all(struct labd *d)
 {
 	api_close(d);
+	if (d->jobs) /* those too that a last call has started */
+		jobs_cancel_all(d);
 	d->work = work_free(d->work);
 	model_free(d);
 	/* the last references to guests are given back in the loop */

@@ -14,19 +14,27 @@ struct MHD_Connection;
 struct stream;
 struct request;
 
-#define REQUEST_MAX_BODY (1 << 20) /* lab files are at most 256 KiB, exec input 1 MiB raw */
+#define REQUEST_MAX_BODY (3 << 19) /* 1.5 MiB: exec input of 1 MiB as base64, and what is around   \
+				    */
 #define REQUEST_PARAMS 3
+
+/**
+ * enum route_flags
+ * @ROUTE_QUICK:	touches memory only, so it may run in the event loop
+ * @ROUTE_RAW:		the body is bytes, not a JSON object
+ */
+enum route_flags { ROUTE_QUICK = 1, ROUTE_RAW = 2 };
 
 /**
  * struct route - a call
  * @path:	"/v1/labs/:/up"; each ":" is a name, put into params[]
  * @run:	0, or negative errno with q->err
- * @quick:	touches memory only, so it may run in the event loop
+ * @flags:	of enum route_flags
  */
 struct route {
 	const char *method, *path;
 	int (*run)(struct request *q);
-	bool quick;
+	unsigned int flags;
 };
 
 /**

@@ -8,6 +8,7 @@
 #include "labd/loop.h"
 #include "labd/work.h"
 #include "lib/io.h"
+#include "lib/log.h"
 #include "lib/num.h"
 #include "lib/util.h"
 
@@ -221,12 +222,20 @@ struct stream *stream_console(struct labd *d, const char *dir, uint64_t tail, bo
 
 #define EXEC_BUFFER (256 << 10) /* more than that waits for the client */
 #define EXEC_SECONDS 3600
+#define EXEC_MAX_SECONDS (366 * 86400)
 
-/* Shared by the stream and the thread that talks to the agent */
+/**
+ * struct run_state - shared by the stream and the thread that talks to the agent
+ * @input:	standard input, decoded
+ * @buf:	lines that the stream has not yet taken
+ * @client_gone: the stream was closed: kill the program, say no more
+ */
 struct run_state {
 	struct labd *d;
 	struct guest *guest;
 	json_t *body;
+	unsigned char *input;
+	size_t input_len;
 	pthread_mutex_t lock;
 	pthread_cond_t drained;
 	char *buf;
@@ -251,6 +260,7 @@ static void put_state(struct run_state *x)
 		return;
 	guest_unref(x->d, x->guest);
 	json_decref(x->body);
+	free(x->input);
 	free(x->buf);
 	pthread_mutex_destroy(&x->lock);
 	pthread_cond_destroy(&x->drained);
@@ -267,7 +277,7 @@ static void put_line(struct run_state *x, json_t *msg)
 	pthread_mutex_lock(&x->lock);
 	while (x->len > EXEC_BUFFER && !x->client_gone)
 		pthread_cond_wait(&x->drained, &x->lock);
-	more = n ? realloc(x->buf, x->len + n + 1) : NULL;
+	more = n && !x->client_gone ? realloc(x->buf, x->len + n + 1) : NULL;
 	if (more) {
 		x->buf = more;
 		memcpy(more + x->len, line, n);
@@ -307,8 +317,7 @@ static char **env_of(const json_t *env)
 	if (!list)
 		return NULL;
 	json_object_foreach((json_t *)env, key, v)
-		if (asprintf(&list[n], "%s=%s", key,
-			     json_string_value(v) ? json_string_value(v) : "") > 0)
+		if (asprintf(&list[n], "%s=%s", key, json_string_value(v)) > 0)
 			n++;
 	list[n] = NULL;
 	return list;
@@ -325,34 +334,32 @@ static void exec_thread(void *arg)
 {
 	struct run_state *x = arg;
 	const json_t *argv_json = json_object_get(x->body, "argv");
-	const char *input = json_string_value(json_object_get(x->body, "stdin"));
 	json_int_t timeout = json_integer_value(json_object_get(x->body, "timeout"));
-	size_t n = json_array_size(argv_json), in_len = input ? strlen(input) : 0;
+	size_t n = json_array_size(argv_json);
 	autofree const char **argv = calloc(n + 1, sizeof(*argv));
 	char **env __attribute__((cleanup(free_env))) = env_of(json_object_get(x->body, "env"));
-	autofree unsigned char *raw = malloc(in_len + 4);
 	struct lab_err err = LAB_ERR_INIT;
 	struct agent_exec exec = {
 		.argv = argv,
 		.env = (const char *const *)env,
-		.input = raw,
+		.input = x->input,
+		.input_len = x->input_len,
 		.deadline = num_now_us() +
 			    (uint64_t)(timeout > 0 ? timeout : EXEC_SECONDS) * 1000000,
 		.output = on_output,
 		.cancelled = client_gone,
 		.arg = x,
 	};
-	int status = 0, r = -ENOMEM, got = 0;
+	int status = 0, r = -ENOMEM;
 
 	for (size_t i = 0; argv && i < n; i++)
 		argv[i] = json_string_value(json_array_get(argv_json, i));
-	if (raw && in_len)
-		got = EVP_DecodeBlock(raw, (const unsigned char *)input, (int)in_len);
-	for (size_t i = in_len; got > 0 && i-- > 0 && input[i] == '=';)
-		got--;
-	exec.input_len = got > 0 ? (size_t)got : 0;
-	if (argv && raw && env)
+	if (client_gone(x))
+		r = -ECANCELED;
+	else if (argv && env)
 		r = agent_exec(x->guest->agent, &exec, &status, &err);
+	if (r < 0 && client_gone(x))
+		log_info("exec: its client left: %s", err.text);
 	if (r < 0)
 		put_line(x, json_pack("{s:{s:s s:s}}", "error", "errno", lab_errno_name(r),
 				      "message", err.text));
@@ -390,6 +397,62 @@ static void close_exec(struct stream *s)
 	put_state(x);
 }
 
+static int bad_body(struct lab_err *err, const char *what)
+{
+	return lab_fail(err, -EINVAL, "the body of exec: %s", what);
+}
+
+static int check_body(const json_t *body, struct lab_err *err)
+{
+	const json_t *argv = json_object_get(body, "argv"), *env = json_object_get(body, "env");
+	const json_t *timeout = json_object_get(body, "timeout"), *v;
+	const char *key;
+	size_t i;
+
+	if (!json_is_array(argv) || !json_array_size(argv))
+		return bad_body(err, "\"argv\" must say what to run, a list of strings");
+	json_array_foreach(argv, i, v)
+		if (!json_is_string(v))
+			return bad_body(err, "\"argv\" must be strings");
+	if (env && !json_is_object(env))
+		return bad_body(err, "\"env\" must be an object");
+	json_object_foreach((json_t *)env, key, v)
+		if (!json_is_string(v))
+			return bad_body(err, "the values of \"env\" must be strings");
+	if (timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 0 ||
+			json_integer_value(timeout) > EXEC_MAX_SECONDS))
+		return bad_body(err, "\"timeout\" must be seconds, at most a year");
+	return 0;
+}
+
+/* Standard input, from base64 without line breaks */
+static int decode_input(struct run_state *x, struct lab_err *err)
+{
+	const json_t *text = json_object_get(x->body, "stdin");
+	size_t len = json_string_length(text), pad = 0;
+	const char *s = json_string_value(text);
+	int n;
+
+	if (!text || !len)
+		return !text || s ? 0 : bad_body(err, "\"stdin\" must be a string");
+	while (pad < 2 && s[len - 1 - pad] == '=')
+		pad++;
+	x->input = malloc(len / 4 * 3 + 4);
+	if (!x->input)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	/* it would pass over white space at both ends, and take "=" anywhere */
+	n = len % 4 || strcspn(s, "= \t\r\n") != len - pad
+		    ? -1
+		    : EVP_DecodeBlock(x->input, (const unsigned char *)s, (int)len);
+	if (n < (int)pad)
+		return bad_body(err, "\"stdin\" is not base64");
+	x->input_len = (size_t)n - pad;
+	if (x->input_len > AGENT_MAX_INPUT)
+		return lab_fail(err, -E2BIG, "standard input is longer than %d bytes",
+				AGENT_MAX_INPUT);
+	return 0;
+}
+
 int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream **ret,
 		struct lab_err *err)
 {
@@ -405,11 +468,22 @@ int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream
 	x->refs = 2;
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_cond_init(&x->drained, NULL);
-	r = work_submit(d->work, exec_thread, x);
+	r = check_body(body, err);
+	if (!r)
+		r = decode_input(x, err);
+	if (!r) {
+		r = work_submit(d->execs, exec_thread, x);
+		if (r == -EBUSY)
+			lab_fail(err, r,
+				 "too many programs run in guests at once; try again when "
+				 "one has ended");
+		else if (r < 0)
+			lab_fail_errno(err, r, "no thread for the program");
+	}
 	if (r < 0) {
 		x->refs = 1;
 		put_state(x);
-		return lab_fail_errno(err, r, "no thread for the program");
+		return r;
 	}
 	es = new_stream(d, sizeof(*es), "application/x-ndjson", fill_exec, close_exec);
 	es->x = x;

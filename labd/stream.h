@@ -28,6 +28,11 @@ struct stream *stream_console(struct labd *d, const char *dir, uint64_t tail, bo
  * stream_exec() - Run a program in a guest; its output as JSON lines
  * @guest:	reference is taken
  * @body:	of the call, reference is taken
+ *
+ * When the stream is freed before the program has ended, the program is killed.
+ *
+ * Return: 0; -EINVAL or -E2BIG for a body that makes no sense; -EBUSY if as many
+ * programs run as may at once
  */
 int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream **ret,
 		struct lab_err *err);

@@ -22,7 +22,8 @@ struct work {
 	pthread_mutex_t lock;
 	pthread_cond_t more, less;
 	STAILQ_HEAD(, item) queue;
-	unsigned int threads, idle;
+	unsigned int max_threads, max_waiting;
+	unsigned int threads, idle, load; /* load: submitted and not yet done */
 	bool ending;
 };
 
@@ -74,14 +75,16 @@ static void *worker(void *arg)
 		it->fn(it->arg);
 		free(it);
 		pthread_mutex_lock(&w->lock);
+		if (!--w->load)
+			pthread_cond_broadcast(&w->less);
 	}
 	w->threads--;
-	pthread_cond_signal(&w->less);
+	pthread_cond_broadcast(&w->less);
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
 }
 
-struct work *work_new(void)
+struct work *work_new(unsigned int threads, unsigned int waiting)
 {
 	struct work *w = calloc(1, sizeof(*w));
 
@@ -91,25 +94,40 @@ struct work *work_new(void)
 	pthread_cond_init(&w->more, NULL);
 	pthread_cond_init(&w->less, NULL);
 	STAILQ_INIT(&w->queue);
+	w->max_threads = threads;
+	w->max_waiting = waiting;
 	return w;
+}
+
+bool work_wait(struct work *w, unsigned int ms)
+{
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	SCOPED_LOCK(&w->lock);
+	while (w->load && !r)
+		r = pthread_cond_clockwait(&w->less, &w->lock, CLOCK_MONOTONIC, &until);
+	return !w->load;
 }
 
 struct work *work_free(struct work *w)
 {
-	struct item *it;
-
 	if (!w)
 		return NULL;
 	pthread_mutex_lock(&w->lock);
 	w->ending = true;
-	while ((it = STAILQ_FIRST(&w->queue))) {
-		STAILQ_REMOVE_HEAD(&w->queue, link);
-		free(it);
-	}
 	pthread_cond_broadcast(&w->more);
 	while (w->threads)
 		pthread_cond_wait(&w->less, &w->lock);
 	pthread_mutex_unlock(&w->lock);
+	pthread_mutex_destroy(&w->lock);
+	pthread_cond_destroy(&w->more);
+	pthread_cond_destroy(&w->less);
 	free(w);
 	return NULL;
 }
@@ -127,10 +145,14 @@ int work_submit(struct work *w, void (*fn)(void *arg), void *arg)
 	it->fn = fn;
 	it->arg = arg;
 	SCOPED_LOCK(&w->lock);
+	if (w->load >= w->max_threads && w->load - w->max_threads >= w->max_waiting) {
+		free(it);
+		return -EBUSY;
+	}
 	STAILQ_INSERT_TAIL(&w->queue, it, link);
 	STAILQ_FOREACH(q, &w->queue, link)
 	queued++;
-	if (queued > w->idle && w->threads < WORK_MAX_THREADS) {
+	if (queued > w->idle && w->threads < w->max_threads) {
 		r = start_thread(&id, worker, w, true);
 		w->threads += !r;
 	}
@@ -139,6 +161,7 @@ int work_submit(struct work *w, void (*fn)(void *arg), void *arg)
 		free(it);
 		return -EAGAIN;
 	}
+	w->load++;
 	pthread_cond_signal(&w->more);
 	return 0;
 }

@@ -5,21 +5,35 @@
 
 #include "lib/err.h"
 
+#include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct work;
 
-#define WORK_MAX_THREADS 64 /* jobs mostly wait; each thread costs a stack of touched pages */
+#define WORK_NO_LIMIT UINT_MAX
 
-/** work_new() - A pool; threads start when there is work and end when idle */
-struct work *work_new(void);
+/**
+ * work_new() - A pool; threads start when there is work and end when idle
+ * @threads:	at most so many at once; each costs a stack of touched pages
+ * @waiting:	at most so many functions wait for a thread, or WORK_NO_LIMIT
+ */
+struct work *work_new(unsigned int threads, unsigned int waiting);
 
-/** work_free() - Wait for what runs, drop what is queued; returns NULL */
+/**
+ * work_wait() - Wait until all that was submitted has been done
+ * @ms:		at most so long
+ * Return: whether it has
+ */
+bool work_wait(struct work *w, unsigned int ms);
+
+/** work_free() - Wait for all that was submitted; takes NULL, returns NULL */
 struct work *work_free(struct work *w);
 
 /**
  * work_submit() - Run a function in a worker thread, in order of submission
- * Return: 0 or -ENOMEM, -EAGAIN if no thread can be started and none runs
+ * Return: 0, -EBUSY if too many wait already, -ENOMEM, or -EAGAIN if no thread
+ * can be started and none runs
  */
 int work_submit(struct work *w, void (*fn)(void *arg), void *arg);
 
