@@ -2,7 +2,8 @@
 /*
  * events.c - the numbered stream of what changed
  *
- * A ring of serialised lines. Event N is in slot N % EVENTS_KEPT. Numbers go on
+ * A ring of serialised lines, bounded by number and by bytes, though the newest
+ * is always kept. Event N is in slot N % EVENTS_KEPT. Numbers go on
  * over restarts of labd: they begin at the start's wall clock in microseconds,
  * which is larger than any number an earlier daemon can have reached.
  */
@@ -13,8 +14,17 @@
 #include "lib/num.h"
 #include "lib/util.h"
 
+#include <string.h>
+
+/**
+ * struct events
+ * @first:	number of the oldest kept, @last + 1 if none is
+ * @last:	number of the newest
+ * @bytes:	of all lines
+ */
 struct events {
 	uint64_t first, last;
+	size_t bytes;
 	char *lines[EVENTS_KEPT];
 };
 
@@ -37,6 +47,15 @@ struct events *events_free(struct events *ev)
 	return NULL;
 }
 
+static void drop_oldest(struct events *ev)
+{
+	char **slot = &ev->lines[ev->first++ % EVENTS_KEPT];
+
+	ev->bytes -= strlen(*slot);
+	free(*slot);
+	*slot = NULL;
+}
+
 void events_emit(struct labd *d, const char *type, const char *action, const char *lab,
 		 const char *name, const char *from, json_t *object)
 {
@@ -50,9 +69,13 @@ void events_emit(struct labd *d, const char *type, const char *action, const cha
 
 	if (!text)
 		return;
-	free(ev->lines[seq % EVENTS_KEPT]);
+	if (seq - ev->first == EVENTS_KEPT)
+		drop_oldest(ev);
 	ev->lines[seq % EVENTS_KEPT] = text;
 	ev->last = seq;
+	ev->bytes += strlen(text);
+	while (ev->bytes > EVENTS_BYTES && ev->first < ev->last)
+		drop_oldest(ev);
 	api_wake_followers(d);
 }
 
@@ -63,14 +86,10 @@ uint64_t events_last(const struct events *ev)
 
 const char *events_get(const struct events *ev, uint64_t since, uint64_t *ret_seq)
 {
-	uint64_t oldest = ev->first;
-
-	if (ev->last - ev->first + 1 > EVENTS_KEPT)
-		oldest = ev->last + 1 - EVENTS_KEPT;
-	if (since >= ev->last)
+	if (since == ev->last)
 		return NULL;
-	if (since + 1 < oldest) {
-		*ret_seq = oldest;
+	if (since > ev->last || since + 1 < ev->first) {
+		*ret_seq = since > ev->last ? ev->last + 1 : ev->first;
 		return "";
 	}
 	*ret_seq = since + 1;

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #define EVENTS_KEPT 1024 /* about a megabyte: minutes of a busy lab */
+#define EVENTS_BYTES (4 << 20) /* a job of 250 instances tells 50 KB a step */
 
 /** events_new() - Numbers go on from @first */
 struct events *events_new(uint64_t first);
@@ -32,8 +33,9 @@ uint64_t events_last(const struct events *ev);
  * events_get() - The first kept event after number @since; the lock is held
  * @ret_seq:	its number
  *
- * Return: its line (valid while the lock is held), "" followed by *ret_seq
- * set to the oldest kept if @since is too old, NULL if there is none yet
+ * Return: its line (valid while the lock is held); NULL if there is none yet;
+ * "" for a gap: *ret_seq is the oldest kept if @since is too old, and the next
+ * to come if no event has had that number (the clock was set back)
  */
 const char *events_get(const struct events *ev, uint64_t since, uint64_t *ret_seq);
 
