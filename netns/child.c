@@ -52,6 +52,14 @@ static void forget_oldest_ended(struct lab *lab)
 		forget(lab, c);
 }
 
+/* How it ended, in the form of waitpid() */
+static int wait_status(const siginfo_t *si)
+{
+	if (si->si_code == CLD_EXITED)
+		return W_EXITCODE(si->si_status, 0);
+	return si->si_status | (si->si_code == CLD_DUMPED ? WCOREFLAG : 0);
+}
+
 static int on_end(sd_event_source *source, const siginfo_t *si, void *arg)
 {
 	struct lab *lab = arg;
@@ -61,11 +69,7 @@ static int on_end(sd_event_source *source, const siginfo_t *si, void *arg)
 	if (!c || c->ended)
 		return 0;
 	c->ended = true;
-	/* back into the form of waitpid() */
-	if (si->si_code == CLD_EXITED)
-		c->status = W_EXITCODE(si->si_status, 0);
-	else
-		c->status = si->si_status | (si->si_code == CLD_DUMPED ? WCOREFLAG : 0);
+	c->status = wait_status(si);
 	lab->n_children--;
 	lab->n_ended++;
 	c->source = sd_event_source_disable_unref(c->source);
@@ -168,12 +172,19 @@ int child_spawn(struct lab *lab, const struct child_spec *spec, pid_t *ret_pid, 
 int child_status(const struct lab *lab, pid_t pid, int *ret_status, struct lab_err *err)
 {
 	const struct child *c = find(lab, pid);
+	siginfo_t si = { 0 };
 
 	if (!c)
 		return lab_fail(err, -ESRCH, "the lab had no program with pid %d", pid);
-	if (c->ended)
+	if (c->ended) {
 		*ret_status = c->status;
-	return c->ended;
+		return 1;
+	}
+	/* labd saw it end and asks before our own event loop came to it */
+	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid != pid)
+		return 0;
+	*ret_status = wait_status(&si);
+	return 1;
 }
 
 void child_end_all(struct lab *lab)
