@@ -8,6 +8,7 @@
 #include "labd/request.h"
 #include "labd/snapshot.h"
 #include "labd/stream.h"
+#include "labd/watch.h"
 #include "lib/io.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -37,7 +38,7 @@ static int plan(struct request *q)
 
 	return r ? r
 		 : plan_make(q->d, text, file ? file : "lab file", &q->result, &q->problems,
-			       &q->err);
+			     &q->err);
 }
 
 static int define(struct request *q)
@@ -84,18 +85,30 @@ static int get_lab(struct request *q)
 
 static int patch_lab(struct request *q)
 {
+	const json_t *protect = json_object_get(q->json, "protect");
+	struct lab_err *err = &q->err;
+	struct labd *d = q->d;
+	struct job *job;
 	struct lab *lab;
 	int r;
 
-	pthread_mutex_lock(&q->d->lock);
-	r = labjob_find(q->d, q->params[0], NULL, &lab, NULL, &q->err);
-	if (!r && json_is_boolean(json_object_get(q->json, "protect")))
-		lab->protect = body_flag(q, "protect");
-	else if (!r)
-		r = lab_fail(&q->err, -EINVAL, "of a lab only \"protect\" can be changed so");
-	pthread_mutex_unlock(&q->d->lock);
+	if (!json_is_boolean(protect))
+		return lab_fail(err, -EINVAL, "of a lab only \"protect\" can be changed so");
+	/* claimed while it is saved, so that nobody removes it meanwhile */
+	pthread_mutex_lock(&d->lock);
+	job = job_new(d, "protect", q->params[0], "", NULL, NULL, NULL);
+	r = labjob_find(d, q->params[0], NULL, &lab, NULL, err);
 	if (!r)
-		lab_set_state(q->d, lab, lab->state, NULL);
+		r = model_claim(d, lab, NULL, job->id, err);
+	if (!r)
+		lab->protect = json_is_true(protect);
+	pthread_mutex_unlock(&d->lock);
+	if (!r)
+		lab_set_state(d, lab, lab->state, NULL);
+	SCOPED_LOCK(&d->lock);
+	model_release(d, job->id);
+	watch_recheck(d);
+	job_abandon(job);
 	return r;
 }
 
@@ -227,7 +240,7 @@ static int patch_spec(json_t *spec, void *arg, struct lab_err *err)
 		json_object_del(in, "services");
 	if (json_object_get(q->json, "services"))
 		json_object_del(in, "image");
-	return json_object_update(in, q->json);
+	return json_object_update(in, q->json) < 0 ? lab_fail(err, -ENOMEM, "out of memory") : 0;
 }
 
 static int patch_instance(struct request *q)
@@ -242,6 +255,10 @@ static int patch_instance(struct request *q)
 	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
 	running = !r && instance_running(in);
 	pthread_mutex_unlock(&q->d->lock);
+	if (!r && !json_object_size(q->json))
+		r = lab_fail(&q->err, -EINVAL, "the body says nothing that is to change");
+	if (!r && name && json_object_size(q->json) > 1)
+		r = lab_fail(&q->err, -EINVAL, "a name is changed alone, without other keys");
 	if (!r && name)
 		return labjob_rename(q->d, q->params[0], q->params[1], name, &q->err);
 	if (!r)
