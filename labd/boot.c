@@ -454,6 +454,8 @@ int boot_stop(struct labd *d, struct job *job, struct instance *in, bool gracefu
 	instance_set_state(d, in, "stopping", NULL);
 	if (graceful)
 		r = ask(d, job, in);
+	if (r == -ETIMEDOUT && graceful && job_cancelled(job))
+		r = -ECANCELED;
 	if (r == -ECANCELED) {
 		/* it may shut down all the same; nobody pulls its plug */
 		pthread_mutex_lock(&d->lock);
