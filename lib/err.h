@@ -27,7 +27,10 @@ struct lab_err {
 	char text[LAB_ERR_TEXT];
 };
 
-#define LAB_ERR_INIT { 0, "" }
+#define LAB_ERR_INIT                                                                               \
+	{                                                                                          \
+		0, ""                                                                              \
+	}
 
 /**
  * lab_fail() - Record a failure and return its code

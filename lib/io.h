@@ -18,8 +18,7 @@
  *
  * Return: 0, -EFBIG if it is longer than @max, or negative errno
  */
-int io_read_file(int dirfd, const char *path, size_t max, char **ret,
-		 size_t *ret_len);
+int io_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 
 /**
  * io_read_fd() - Read an open file from its current offset to its end
@@ -38,8 +37,7 @@ int io_write_all(int fd, const void *data, size_t len);
  *
  * Return: 0 or negative errno; on failure the old file stands
  */
-int io_write_file(int dirfd, const char *path, const void *data, size_t len,
-		  mode_t mode);
+int io_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
 
 /**
  * io_mkdirs() - Make a directory and its parents
@@ -68,8 +66,7 @@ int io_remove_tree(int dirfd, const char *name);
  *
  * Return: @buf; an over-long path becomes "", which no call accepts
  */
-const char *io_path(char buf[IO_PATH], const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+const char *io_path(char buf[IO_PATH], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /**
  * io_listen_unix() - Listen on a unix socket, replacing a dead one
@@ -93,8 +90,7 @@ int io_connect_unix(const char *path, int type);
  * Return: 0 or negative errno
  */
 #define IO_MAX_FDS 16
-int io_send_fds(int sock, const void *data, size_t len, const int *fds,
-		size_t nfds);
+int io_send_fds(int sock, const void *data, size_t len, const int *fds, size_t nfds);
 
 /**
  * io_recv_fds() - Receive one message with descriptors
@@ -104,7 +100,6 @@ int io_send_fds(int sock, const void *data, size_t len, const int *fds,
  * Return: bytes, 0 at the end of the connection, negative errno; -EMSGSIZE
  * if the message did not fit (its descriptors are closed)
  */
-ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS],
-		    size_t *ret_nfds);
+ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t *ret_nfds);
 
 #endif

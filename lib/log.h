@@ -15,8 +15,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 void log_init(const char *program);
 
 /** log_say() - One line at a level; use the macros */
-void log_say(enum log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void log_say(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_say(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...) log_say(LOG_LEVEL_WARN, __VA_ARGS__)

@@ -22,8 +22,7 @@ bool name_valid(const char *name);
  * @purpose:	the key; different purposes give unrelated values
  * @a, @b, @c:	the parts; NULL counts as ""; ("ab", "c") differs from ("a", "bc")
  */
-uint64_t name_hash(const char *purpose, const char *a, const char *b,
-		   const char *c);
+uint64_t name_hash(const char *purpose, const char *a, const char *b, const char *c);
 
 /**
  * name_ifname() - The name of a link of the lab
@@ -44,8 +43,8 @@ const char *name_ifname(char buf[IFNAMSIZ], const char *name);
  *
  * Return: @buf
  */
-const char *name_mac(char buf[NAME_MAC_TEXT], const char *lab,
-		     const char *instance, const char *nic);
+const char *name_mac(char buf[NAME_MAC_TEXT], const char *lab, const char *instance,
+		     const char *nic);
 
 /**
  * name_nearest() - The known word nearest to a mistyped one

@@ -77,16 +77,16 @@ static inline pthread_mutex_t *util_lock(pthread_mutex_t *m)
 }
 
 /* Hold a mutex until the end of the enclosing block */
-#define SCOPED_LOCK(m)                                                         \
-	pthread_mutex_t *UTIL_PASTE(scoped_lock_, __LINE__)                    \
+#define SCOPED_LOCK(m)                                                                             \
+	pthread_mutex_t *UTIL_PASTE(scoped_lock_, __LINE__)                                        \
 		__attribute__((cleanup(cleanup_unlock), unused)) = util_lock(m)
 
-#define steal_ptr(p)                                                           \
-	({                                                                     \
-		__auto_type steal_p_ = &(p);                                   \
-		__auto_type steal_v_ = *steal_p_;                              \
-		*steal_p_ = NULL;                                              \
-		steal_v_;                                                      \
+#define steal_ptr(p)                                                                               \
+	({                                                                                         \
+		__auto_type steal_p_ = &(p);                                                       \
+		__auto_type steal_v_ = *steal_p_;                                                  \
+		*steal_p_ = NULL;                                                                  \
+		steal_v_;                                                                          \
 	})
 
 static inline int steal_fd(int *fd)
@@ -97,17 +97,16 @@ static inline int steal_fd(int *fd)
 	return v;
 }
 
-#define container_of(ptr, type, member)                                        \
-	((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Repeat a system call that a signal interrupted */
-#define RETRY(expr)                                                            \
-	({                                                                     \
-		__typeof__(expr) retry_r_;                                     \
-		do                                                             \
-			retry_r_ = (expr);                                     \
-		while (retry_r_ == -1 && errno == EINTR);                      \
-		retry_r_;                                                      \
+#define RETRY(expr)                                                                                \
+	({                                                                                         \
+		__typeof__(expr) retry_r_;                                                         \
+		do                                                                                 \
+			retry_r_ = (expr);                                                         \
+		while (retry_r_ == -1 && errno == EINTR);                                          \
+		retry_r_;                                                                          \
 	})
 
 #endif
