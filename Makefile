@@ -278,6 +278,8 @@ $(BUILD)/tidy/%.ok: %.c $(HEADERS) Makefile
 
 CPPCHECK_OFF += --suppress=missingIncludeSystem # system headers are not read, on purpose: faster
 CPPCHECK_OFF += --suppress=normalCheckLevelMaxBranches # a note about itself
+# its TAILQ_* macros are the one system header that has to be known
+QUEUE_H = $(firstword $(wildcard /usr/include/*-linux-gnu/sys/queue.h) /usr/include/sys/queue.h)
 .PHONY: cppcheck
 cppcheck:
 	$(call say,CPPCHECK)
@@ -285,7 +287,7 @@ cppcheck:
 	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j2 \
 		--enable=warning,performance,portability $(CPPCHECK_OFF) \
 		--cppcheck-build-dir=$(BUILD)/cppcheck \
-		-I. -D_GNU_SOURCE -DLAB_VERSION='"0"' $(LINT_SRC)
+		-I. -D_GNU_SOURCE -DLAB_VERSION='"0"' --include=$(QUEUE_H) $(LINT_SRC)
 
 .PHONY: shellcheck
 shellcheck:

@@ -145,7 +145,7 @@ static void wake(struct labd *d, void *arg)
 	if (!d->api || !d->api->daemon)
 		return;
 	LIST_FOREACH(sl, &d->api->sleepers, link)
-	rouse(sl);
+		rouse(sl);
 	run_daemon(d);
 }
 
@@ -510,9 +510,9 @@ static void abort_agents(struct labd *d)
 
 	SCOPED_LOCK(&d->lock);
 	TAILQ_FOREACH(lab, &d->labs, link)
-	TAILQ_FOREACH(in, &lab->instances, link)
-	if (in->guest)
-		agent_abort(in->guest->agent);
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (in->guest)
+				agent_abort(in->guest->agent);
 }
 
 /*

@@ -26,8 +26,8 @@ static int list_images(struct request *q)
 	q->result = json_array();
 	SCOPED_LOCK(&q->d->lock);
 	TAILQ_FOREACH(im, &q->d->images, link)
-	if (im->name[0])
-		json_array_append_new(q->result, image_json(q->d, im));
+		if (im->name[0])
+			json_array_append_new(q->result, image_json(q->d, im));
 	return 0;
 }
 
@@ -105,13 +105,12 @@ static const char *named_by(struct labd *d, const char *image)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	TAILQ_FOREACH(in, &lab->instances, link)
-	{
-		const json_t *name = json_object_get(instance_spec(in), "image");
+		TAILQ_FOREACH(in, &lab->instances, link) {
+			const json_t *name = json_object_get(instance_spec(in), "image");
 
-		if (name && !strcmp(json_string_value(name), image))
-			return in->name;
-	}
+			if (name && !strcmp(json_string_value(name), image))
+				return in->name;
+		}
 	return NULL;
 }
 
@@ -217,8 +216,9 @@ static int list_recipes(struct request *q)
 	if (r < 0)
 		return r;
 	q->result = json_array();
-	json_array_foreach(names, i, name)
+	json_array_foreach(names, i, name) {
 		json_array_append_new(q->result, recipe_object(q, json_string_value(name)));
+	}
 	return 0;
 }
 

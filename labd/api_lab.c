@@ -63,7 +63,7 @@ static int list_labs(struct request *q)
 	q->result = json_array();
 	pthread_mutex_lock(&q->d->lock);
 	TAILQ_FOREACH(lab, &q->d->labs, link)
-	json_array_append_new(q->result, lab_json(q->d, lab, true));
+		json_array_append_new(q->result, lab_json(q->d, lab, true));
 	pthread_mutex_unlock(&q->d->lock);
 	model_add_usage(q->result);
 	return 0;
@@ -149,7 +149,7 @@ static int list_instances(struct request *q)
 	r = labjob_find(q->d, q->params[0], NULL, &lab, NULL, &q->err);
 	if (!r)
 		TAILQ_FOREACH(in, &lab->instances, link)
-	json_array_append_new(q->result, instance_json(q->d, in));
+			json_array_append_new(q->result, instance_json(q->d, in));
 	pthread_mutex_unlock(&q->d->lock);
 	model_add_usage(q->result);
 	return r;

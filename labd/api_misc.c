@@ -46,14 +46,13 @@ static void count(struct labd *d, json_t *obj)
 	struct lab *lab;
 
 	SCOPED_LOCK(&d->lock);
-	TAILQ_FOREACH(lab, &d->labs, link)
-	{
+	TAILQ_FOREACH(lab, &d->labs, link) {
 		labs++;
 		TAILQ_FOREACH(in, &lab->instances, link)
-		instances += instance_running(in);
+			instances += instance_running(in);
 	}
 	TAILQ_FOREACH(im, &d->images, link)
-	images += im->name[0] != '\0';
+		images += im->name[0] != '\0';
 	json_object_set_new(obj, "labs", json_integer(labs));
 	json_object_set_new(obj, "instances", json_integer(instances));
 	json_object_set_new(obj, "images", json_integer(images));
@@ -86,10 +85,10 @@ static int get_model(struct request *q)
 
 	SCOPED_LOCK(&q->d->lock);
 	TAILQ_FOREACH(lab, &q->d->labs, link)
-	json_array_append_new(labs, lab_json(q->d, lab, true));
+		json_array_append_new(labs, lab_json(q->d, lab, true));
 	TAILQ_FOREACH(im, &q->d->images, link)
-	if (im->name[0])
-		json_array_append_new(images, image_json(q->d, im));
+		if (im->name[0])
+			json_array_append_new(images, image_json(q->d, im));
 	q->result = json_pack("{s:I s:o s:o}", "seq", (json_int_t)events_last(q->d->events), "labs",
 			      labs, "images", images);
 	return 0;

@@ -235,15 +235,13 @@ static const struct image *ready_image(struct labd *d, const struct instance *in
 int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
 	       struct lab_err *err)
 {
-	autofree struct boot *b = calloc(1, sizeof(*b));
 	const struct image *image = ready_image(d, in, err);
+	autofree struct boot *b = image ? calloc(1, sizeof(*b)) : NULL;
 	char key[256];
 	int r;
 
 	if (!b)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	if (!image)
-		return err ? err->code : -ENOENT;
+		return image ? lab_fail(err, -ENOMEM, "out of memory") : err->code;
 	pthread_mutex_lock(&d->lock);
 	snprintf(in->want, sizeof(in->want), "running");
 	in->ready[0] = in->ready_text[0] = '\0';

@@ -496,8 +496,7 @@ void disks_repair(struct labd *d, struct lab *lab)
 	(void)store_each(d->store, NULL, read_mark, &thawed, "SELECT 1 FROM meta WHERE key = ?",
 			 "s", thaw_mark(mark, lab));
 	if (thawed) {
-		TAILQ_FOREACH(in, &lab->instances, link)
-		{
+		TAILQ_FOREACH(in, &lab->instances, link) {
 			(void)reload(d, in, NULL);
 			finish_thaw(d, in);
 		}

@@ -138,7 +138,7 @@ static int wait_for_maker(struct labd *d, struct job *job, const char *digest, s
 		struct image *im;
 
 		TAILQ_FOREACH(im, &d->images, link)
-		busy |= !strcmp(im->state, "building") && !strcmp(im->recipe, digest);
+			busy |= !strcmp(im->state, "building") && !strcmp(im->recipe, digest);
 		if (!busy)
 			return 0;
 		if (job_cancelled(job))
@@ -584,13 +584,12 @@ static struct image *unused(struct labd *d, int64_t after)
 	struct image *im;
 	struct lab *lab;
 
-	TAILQ_FOREACH(im, &d->images, link)
-	{
+	TAILQ_FOREACH(im, &d->images, link) {
 		bool used = im->name[0] || im->job || strcmp(im->state, "ready") || im->id <= after;
 
 		TAILQ_FOREACH(lab, &d->labs, link)
-		TAILQ_FOREACH(in, &lab->instances, link)
-		used |= in->image == im->id;
+			TAILQ_FOREACH(in, &lab->instances, link)
+				used |= in->image == im->id;
 		if (used)
 			continue;
 		im->job = -1;

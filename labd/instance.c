@@ -112,9 +112,9 @@ static void leave_snapshots(struct instance *in)
 	struct snapshot *sn;
 
 	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-	for (size_t i = json_array_size(sn->members); i-- > 0;)
-		if (!strcmp(json_string_value(json_array_get(sn->members, i)), in->name))
-			json_array_remove(sn->members, i);
+		for (size_t i = json_array_size(sn->members); i-- > 0;)
+			if (!strcmp(json_string_value(json_array_get(sn->members, i)), in->name))
+				json_array_remove(sn->members, i);
 }
 
 int instance_drop(struct labd *d, struct instance *in, struct lab_err *err)

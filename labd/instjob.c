@@ -401,9 +401,9 @@ static void rename_in_model(struct labd *d, struct instance *in, const char *to,
 	json_object_set(applied, to, json_object_get(applied, from));
 	json_object_del(applied, from);
 	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-	for (size_t i = 0; i < json_array_size(sn->members); i++)
-		if (!strcmp(json_string_value(json_array_get(sn->members, i)), from))
-			json_array_set_new(sn->members, i, json_string(to));
+		for (size_t i = 0; i < json_array_size(sn->members); i++)
+			if (!strcmp(json_string_value(json_array_get(sn->members, i)), from))
+				json_array_set_new(sn->members, i, json_string(to));
 	json_decref(in->lab->spec);
 	in->lab->spec = json_incref(spec);
 	events_emit(d, "instance", "rename", in->lab->name, to, from, instance_json(d, in));
@@ -443,7 +443,7 @@ static int claim_to_rename(struct labd *d, const char *lab_name, const char *nam
 	return r < 0 ? r : model_claim(d, lab, NULL, job, err);
 }
 
-int labjob_rename(struct labd *d, const char *lab_name, const char *name, const char *to,
+int labjob_rename(struct labd *d, const char *lab, const char *name, const char *to,
 		  struct lab_err *err)
 {
 	struct renamed renamed = { name, to };
@@ -458,11 +458,11 @@ int labjob_rename(struct labd *d, const char *lab_name, const char *name, const 
 		return lab_fail(err, -EINVAL, "'%s' cannot be the name of an instance: %s", to,
 				NAME_RULE);
 	pthread_mutex_lock(&d->lock);
-	job = job_new(d, "rename", lab_name, name, NULL, NULL, NULL);
-	r = claim_to_rename(d, lab_name, name, to, job->id, &in, err);
+	job = job_new(d, "rename", lab, name, NULL, NULL, NULL);
+	r = claim_to_rename(d, lab, name, to, job->id, &in, err);
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
-		r = plan_edit(d, lab_name, rename_in_spec, &renamed, &spec, err);
+		r = plan_edit(d, lab, rename_in_spec, &renamed, &spec, err);
 	if (!r)
 		r = rename_in_store(d, in, to, spec, err);
 	SCOPED_LOCK(&d->lock);

@@ -73,7 +73,7 @@ void jobs_cancel_all(struct labd *d)
 
 	SCOPED_LOCK(&d->lock);
 	TAILQ_FOREACH(job, &d->jobs->list, link)
-	atomic_store(&job->cancel, true);
+		atomic_store(&job->cancel, true);
 }
 
 void jobs_close(struct labd *d)
@@ -102,7 +102,7 @@ unsigned int jobs_active(struct labd *d)
 	struct job *job;
 
 	TAILQ_FOREACH(job, &d->jobs->list, link)
-	n += !job_ended(job);
+		n += !job_ended(job);
 	return n;
 }
 
@@ -115,7 +115,7 @@ static void trim(struct jobs *jobs)
 	while (json_array_size(jobs->old) > JOBS_KEPT)
 		json_array_remove(jobs->old, 0);
 	TAILQ_FOREACH(job, &jobs->list, link)
-	n++;
+		n++;
 	for (job = TAILQ_FIRST(&jobs->list); job && n > JOBS_KEPT; job = next) {
 		next = TAILQ_NEXT(job, link);
 		if (!job->over)
@@ -238,8 +238,8 @@ struct job *job_find(struct labd *d, int64_t id)
 	struct job *job;
 
 	TAILQ_FOREACH(job, &d->jobs->list, link)
-	if (job->id == id)
-		return job;
+		if (job->id == id)
+			return job;
 	return NULL;
 }
 
@@ -272,7 +272,7 @@ json_t *jobs_json(struct labd *d)
 	struct job *job;
 
 	TAILQ_FOREACH_REVERSE(job, &d->jobs->list, job_list, link)
-	json_array_append_new(list, job_json(job));
+		json_array_append_new(list, job_json(job));
 	for (size_t i = json_array_size(d->jobs->old); i-- > 0;)
 		if (json_array_size(list) < JOBS_KEPT)
 			json_array_append(list, json_array_get(d->jobs->old, i));

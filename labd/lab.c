@@ -76,8 +76,7 @@ static const char *settled_state(const struct lab *lab)
 	size_t wanted = 0, good = 0, running = 0;
 	struct instance *in;
 
-	TAILQ_FOREACH(in, &lab->instances, link)
-	{
+	TAILQ_FOREACH(in, &lab->instances, link) {
 		bool want = !strcmp(in->want, "running");
 
 		running += instance_running(in);
@@ -110,8 +109,8 @@ static int add_network(struct labd *d, struct lab *lab, const char *name, struct
 	int64_t id;
 
 	TAILQ_FOREACH(net, &lab->networks, link)
-	if (!strcmp(net->name, name))
-		return 0;
+		if (!strcmp(net->name, name))
+			return 0;
 	net = calloc(1, sizeof(*net));
 	if (!net)
 		return lab_fail(err, -ENOMEM, "out of memory");
@@ -135,8 +134,8 @@ static int add_instance(struct labd *d, struct lab *lab, const char *name, struc
 	int64_t id;
 
 	TAILQ_FOREACH(in, &lab->instances, link)
-	if (!strcmp(in->name, name))
-		return 0;
+		if (!strcmp(in->name, name))
+			return 0;
 	in = calloc(1, sizeof(*in));
 	if (!in || !(in->disks = json_array())) {
 		free(in);
@@ -192,8 +191,8 @@ static int sync_children(struct labd *d, struct lab *lab, json_t **ret_gone, str
 		free(net);
 	}
 	TAILQ_FOREACH(in, &lab->instances, link)
-	if (!json_object_get(instances, in->name))
-		json_array_append_new(gone, json_string(in->name));
+		if (!json_object_get(instances, in->name))
+			json_array_append_new(gone, json_string(in->name));
 	if (ret_gone)
 		*ret_gone = steal_ptr(gone);
 	return 0;
@@ -262,7 +261,7 @@ int lab_set_spec(struct labd *d, struct lab *lab, const char *file, json_t *spec
 	r = sync_children(d, lab, ret_gone, err);
 	SCOPED_LOCK(&d->lock);
 	TAILQ_FOREACH(in, &lab->instances, link)
-	instance_emit(d, in);
+		instance_emit(d, in);
 	return r;
 }
 

@@ -42,14 +42,13 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 	int r;
 
 	TAILQ_FOREACH(in, &w->lab->instances, link)
-	count++;
+		count++;
 	ins = calloc(count + 1, sizeof(*ins));
 	errs = calloc(count + 1, sizeof(*errs));
 	names = calloc(count + 1, sizeof(*names));
 	if (!ins || !errs || !names)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	TAILQ_FOREACH(in, &w->lab->instances, link)
-	{
+	TAILQ_FOREACH(in, &w->lab->instances, link) {
 		instance_set_want(d, in, "stopped");
 		if (!instance_running(in))
 			continue;

@@ -235,8 +235,8 @@ static int run_up(struct labd *d, struct job *job, void *arg, struct lab_err *er
 	if (!r && !u->reset)
 		r = apply_changes(d, job, u->lab, err);
 	TAILQ_FOREACH(in, &u->lab->instances, link)
-	if (!r && selected(u, in) && (u->reset || !startset_satisfied(in)))
-		r = startset_add(&set, in, err);
+		if (!r && selected(u, in) && (u->reset || !startset_satisfied(in)))
+			r = startset_add(&set, in, err);
 	if (!r)
 		r = startset_sort(&set, err);
 	if (!r)

@@ -45,7 +45,7 @@ int labjob_remove_instance(struct labd *d, const char *lab, const char *instance
 			   struct lab_err *err);
 
 /** labjob_rename() - Give a stopped instance another name; done on return */
-int labjob_rename(struct labd *d, const char *lab, const char *instance, const char *name,
+int labjob_rename(struct labd *d, const char *lab, const char *name, const char *to,
 		  struct lab_err *err);
 
 /** labjob_probe() - Probe a running instance again; started after an adoption */

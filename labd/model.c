@@ -15,8 +15,8 @@ struct image *model_image(struct labd *d, const char *name)
 	struct image *im;
 
 	TAILQ_FOREACH(im, &d->images, link)
-	if (*name && !strcmp(im->name, name))
-		return im;
+		if (*name && !strcmp(im->name, name))
+			return im;
 	return NULL;
 }
 
@@ -25,8 +25,8 @@ struct image *model_image_id(struct labd *d, int64_t id)
 	struct image *im;
 
 	TAILQ_FOREACH(im, &d->images, link)
-	if (im->id == id)
-		return im;
+		if (im->id == id)
+			return im;
 	return NULL;
 }
 
@@ -35,8 +35,8 @@ struct lab *model_lab(struct labd *d, const char *name)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	if (!strcmp(lab->name, name))
-		return lab;
+		if (!strcmp(lab->name, name))
+			return lab;
 	return NULL;
 }
 
@@ -45,8 +45,8 @@ struct instance *model_instance(struct lab *lab, const char *name)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &lab->instances, link)
-	if (!strcmp(in->name, name))
-		return in;
+		if (!strcmp(in->name, name))
+			return in;
 	return NULL;
 }
 
@@ -56,9 +56,9 @@ struct instance *model_instance_id(struct labd *d, int64_t id)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	TAILQ_FOREACH(in, &lab->instances, link)
-	if (in->id == id)
-		return in;
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (in->id == id)
+				return in;
 	return NULL;
 }
 
@@ -67,8 +67,8 @@ struct snapshot *model_snapshot(struct lab *lab, const char *name)
 	struct snapshot *sn;
 
 	TAILQ_FOREACH(sn, &lab->snapshots, link)
-	if (!strcmp(sn->name, name))
-		return sn;
+		if (!strcmp(sn->name, name))
+			return sn;
 	return NULL;
 }
 
@@ -98,11 +98,11 @@ int model_claim(struct labd *d, struct lab *lab, struct instance *in, int64_t jo
 		return 0;
 	}
 	TAILQ_FOREACH(other, &lab->instances, link)
-	if (other->job)
-		return busy(d, "instance", other->name, other->job, err);
+		if (other->job)
+			return busy(d, "instance", other->name, other->job, err);
 	lab->job = job;
 	TAILQ_FOREACH(other, &lab->instances, link)
-	other->job = job;
+		other->job = job;
 	return 0;
 }
 
@@ -113,14 +113,12 @@ void model_release(struct labd *d, int64_t job)
 	struct lab *lab;
 
 	TAILQ_FOREACH(im, &d->images, link)
-	if (im->job == job)
-		im->job = 0;
-	TAILQ_FOREACH(lab, &d->labs, link)
-	{
+		if (im->job == job)
+			im->job = 0;
+	TAILQ_FOREACH(lab, &d->labs, link) {
 		if (lab->job == job)
 			lab->job = 0;
-		TAILQ_FOREACH(in, &lab->instances, link)
-		{
+		TAILQ_FOREACH(in, &lab->instances, link) {
 			if (in->job != job)
 				continue;
 			in->job = 0;
@@ -178,8 +176,8 @@ static struct lab *lab_by_id(struct labd *d, int64_t id)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	if (lab->id == id)
-		return lab;
+		if (lab->id == id)
+			return lab;
 	return NULL;
 }
 
@@ -264,8 +262,7 @@ static int load_layer(void *arg, sqlite3_stmt *st)
 			in->disks, json_pack("{s:s s:I s:s s:s}", "name", store_text(st, 2), "size",
 					     (json_int_t)sqlite3_column_int64(st, 4), "base",
 					     store_text(st, 3), "path", store_text(st, 0)));
-	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-	{
+	TAILQ_FOREACH(sn, &in->lab->snapshots, link) {
 		bool known = false;
 		const json_t *m;
 		size_t i;

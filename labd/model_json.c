@@ -16,9 +16,10 @@ static json_t *image_users(struct labd *d, const struct image *im)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	TAILQ_FOREACH(in, &lab->instances, link)
-	if (in->image == im->id)
-		json_array_append_new(users, json_sprintf("%s/%s", lab->name, in->name));
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (in->image == im->id)
+				json_array_append_new(users,
+						      json_sprintf("%s/%s", lab->name, in->name));
 	return users;
 }
 
@@ -72,8 +73,8 @@ static json_t *base_json(struct labd *d, const struct instance *in, const char *
 		struct snapshot *sn;
 
 		TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-		if (sn->id == id)
-			return json_sprintf("snapshot %s", sn->name);
+			if (sn->id == id)
+				return json_sprintf("snapshot %s", sn->name);
 		return json_string("a removed snapshot");
 	}
 	if (sscanf(path + MIN(strlen(path), strlen(d->paths.state)), "/images/%lld", &id) == 1) {
@@ -110,9 +111,9 @@ static json_t *snapshots_of(const struct instance *in)
 	size_t i;
 
 	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-	json_array_foreach(sn->members, i, m)
-		if (!strcmp(json_string_value(m), in->name))
-			json_array_append_new(list, json_string(sn->name));
+		json_array_foreach(sn->members, i, m)
+			if (!strcmp(json_string_value(m), in->name))
+				json_array_append_new(list, json_string(sn->name));
 	return list;
 }
 
@@ -198,8 +199,7 @@ static json_t *ports_json(const struct lab *lab, const char *network)
 	json_t *ports = json_array();
 	struct instance *in;
 
-	TAILQ_FOREACH(in, &lab->instances, link)
-	{
+	TAILQ_FOREACH(in, &lab->instances, link) {
 		json_t *nets = json_object_get(instance_spec(in), "networks"), *nic;
 		const char *name;
 		size_t n = 0;
@@ -247,11 +247,11 @@ static void add_children(struct labd *d, struct lab *lab, json_t *obj)
 	struct snapshot *sn;
 
 	TAILQ_FOREACH(in, &lab->instances, link)
-	json_array_append_new(instances, instance_json(d, in));
+		json_array_append_new(instances, instance_json(d, in));
 	TAILQ_FOREACH(net, &lab->networks, link)
-	json_array_append_new(networks, network_json(d, lab, net));
+		json_array_append_new(networks, network_json(d, lab, net));
 	TAILQ_FOREACH(sn, &lab->snapshots, link)
-	json_array_append_new(snapshots, snapshot_json(lab, sn));
+		json_array_append_new(snapshots, snapshot_json(lab, sn));
 	json_object_set_new(obj, "instances", instances);
 	json_object_set_new(obj, "networks", networks);
 	json_object_set_new(obj, "snapshots", snapshots);
@@ -297,8 +297,9 @@ void model_add_usage(json_t *obj)
 	double cpu;
 	size_t i;
 
-	json_array_foreach(list, i, each)
+	json_array_foreach(list, i, each) {
 		model_add_usage(each);
+	}
 	add_disk_usage(obj);
 	if (!json_object_get(obj, "ready_text") || !pid || qemu_usage(pid, &rss, &cpu) < 0)
 		return;

@@ -73,8 +73,7 @@ static int drop_stale(struct labd *d, struct lab *lab, const json_t *nets, struc
 	json_t *have;
 	void *tmp;
 
-	json_object_foreach_safe(lab->applied, tmp, name, have)
-	{
+	json_object_foreach_safe(lab->applied, tmp, name, have) {
 		int r;
 
 		if (json_equal(have, json_object_get(nets, name)))
@@ -96,9 +95,9 @@ static void set_applied(struct labd *d, struct lab *lab, const char *name, json_
 	SCOPED_LOCK(&d->lock);
 	json_object_set(lab->applied, name, spec);
 	TAILQ_FOREACH(net, &lab->networks, link)
-	if (!strcmp(net->name, name))
-		events_emit(d, "network", "change", lab->name, name, NULL,
-			    network_json(d, lab, net));
+		if (!strcmp(net->name, name))
+			events_emit(d, "network", "change", lab->name, name, NULL,
+				    network_json(d, lab, net));
 }
 
 int network_up(struct labd *d, struct lab *lab, struct lab_err *err)
@@ -137,7 +136,8 @@ int network_down(struct labd *d, struct lab *lab, struct lab_err *err)
 	lab->keeper = NULL;
 	json_object_clear(lab->applied);
 	TAILQ_FOREACH(net, &lab->networks, link)
-	events_emit(d, "network", "change", lab->name, net->name, NULL, network_json(d, lab, net));
+		events_emit(d, "network", "change", lab->name, net->name, NULL,
+			    network_json(d, lab, net));
 	pthread_mutex_unlock(&d->lock);
 	if (k)
 		r = keeper_shutdown(k, err);
@@ -242,8 +242,7 @@ static bool own_port(struct labd *d, const char *name, int64_t port)
 
 	if (!lab)
 		return false;
-	TAILQ_FOREACH(in, &lab->instances, link)
-	{
+	TAILQ_FOREACH(in, &lab->instances, link) {
 		const json_t *spec = json_object_get(json_object_get(in->applied, "instances"),
 						     in->name);
 

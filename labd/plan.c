@@ -46,8 +46,7 @@ json_t *plan_applied(struct labd *d, const char *name)
 		json_decref(all);
 		return NULL;
 	}
-	TAILQ_FOREACH(in, &lab->instances, link)
-	{
+	TAILQ_FOREACH(in, &lab->instances, link) {
 		json_t *part = json_object_get(json_object_get(in->applied, "instances"), in->name);
 
 		if (part)

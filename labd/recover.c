@@ -108,7 +108,7 @@ static void end_strangers(struct labd *d, struct lab *lab)
 		if (num_u64(pid, INT32_MAX, &number) < 0)
 			continue;
 		TAILQ_FOREACH(in, &lab->instances, link)
-		known |= in->pid == (pid_t)number;
+			known |= in->pid == (pid_t)number;
 		if (known || keeper_exit_status(lab->keeper, (pid_t)number, &(int){ 0 }, NULL) != 0)
 			continue;
 		log_info("lab %s: ending process %s, which was being started", lab->name, pid);
@@ -166,7 +166,7 @@ static void recover_lab(struct labd *d, struct lab *lab)
 	autofree struct instance **ins = NULL;
 	char run[IO_PATH];
 	struct instance *in;
-	size_t n = 0;
+	size_t n = 0, i = 0;
 
 	if (keeper_connect(lab_run_dir(d, lab, run), &lab->keeper, NULL) < 0) {
 		lab->keeper = NULL;
@@ -176,7 +176,12 @@ static void recover_lab(struct labd *d, struct lab *lab)
 		end_strangers(d, lab);
 	}
 	TAILQ_FOREACH(in, &lab->instances, link)
-	ins = realloc(ins, (n + 1) * sizeof(struct instance *)), ins[n++] = in;
+		n++;
+	ins = calloc(n + 1, sizeof(*ins));
+	if (!ins)
+		abort(); /* at start, with nothing to serve yet */
+	TAILQ_FOREACH(in, &lab->instances, link)
+		ins[i++] = in;
 	work_fan_out(n, one, &(struct each){ d, ins, lab->keeper != NULL });
 	snapshot_repair(d, lab);
 	if (!lab->keeper)
@@ -202,8 +207,8 @@ static bool known_lab(struct labd *d, int64_t id)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	if (lab->id == id)
-		return true;
+		if (lab->id == id)
+			return true;
 	return false;
 }
 
@@ -240,7 +245,7 @@ int recover_all(struct labd *d, struct lab_err *err)
 	if (image_sweep(&d->paths, err) < 0)
 		log_warn("%s", err->text);
 	TAILQ_FOREACH(lab, &d->labs, link)
-	recover_lab(d, lab);
+		recover_lab(d, lab);
 	imagejob_collect(d);
 	sweep(d, "labs", known_lab);
 	sweep(d, "images", known_image);
@@ -253,7 +258,7 @@ void recover_probe(struct labd *d)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	TAILQ_FOREACH(in, &lab->instances, link)
-	if (in->guest && !strcmp(in->state, "running") && strcmp(in->ready, "yes"))
-		labjob_probe(d, in);
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (in->guest && !strcmp(in->state, "running") && strcmp(in->ready, "yes"))
+				labjob_probe(d, in);
 }

@@ -63,10 +63,10 @@ static void undo(struct labd *d, struct lab *lab, int64_t id)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &lab->instances, link)
-	if (disks_unfreeze(d, in, id, &err) < 0) {
-		log_error("lab %s: undoing a snapshot: %s", lab->name, err.text);
-		return;
-	}
+		if (disks_unfreeze(d, in, id, &err) < 0) {
+			log_error("lab %s: undoing a snapshot: %s", lab->name, err.text);
+			return;
+		}
 	(void)store_run(d->store, NULL, "DELETE FROM snapshots WHERE id = ?", "i", id);
 	snprintf(path, sizeof(path), "%s/snapshots/%lld", lab_dir(d, lab, dir), (long long)id);
 	(void)io_remove_tree(AT_FDCWD, path);
@@ -167,8 +167,8 @@ static json_t *members_of(struct lab *lab, const json_t *named)
 	if (json_array_size(named))
 		return members;
 	TAILQ_FOREACH(in, &lab->instances, link)
-	if (json_array_size(in->disks) || instance_running(in))
-		json_array_append_new(members, json_string(in->name));
+		if (json_array_size(in->disks) || instance_running(in))
+			json_array_append_new(members, json_string(in->name));
 	return members;
 }
 
@@ -250,30 +250,42 @@ static int run_remove(struct labd *d, struct job *job, void *arg, struct lab_err
 	return 0;
 }
 
+/* Bring back the members, which are @ins */
+static int restore(struct labd *d, struct job *job, const struct snap *s, int64_t id,
+		   struct instance *const *ins, struct lab_err *err)
+{
+	size_t n = json_array_size(s->members);
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		job_item_step(job, job_item(job, ins[i]->name), "disks", 0);
+	r = disks_thaw(d, s->lab, ins, n, id, err);
+	for (size_t i = 0; i < n; i++)
+		job_item_end(job, job_item(job, ins[i]->name), r);
+	return r;
+}
+
 static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
-	struct snap *s = arg;
-	size_t n = json_array_size(s->members), i;
-	autofree struct instance **ins = calloc(n + 1, sizeof(*ins));
-	struct snapshot *sn;
+	struct instance *ins[LAB_MAX_INSTANCES];
+	const struct snap *s = arg;
+	const struct snapshot *sn;
 	const json_t *m;
-	int r = ins ? items_of(job, s->members, err) : lab_fail(err, -ENOMEM, "out of memory");
+	int64_t id;
+	size_t i;
+	int r = items_of(job, s->members, err);
 
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&d->lock);
 	sn = model_snapshot(s->lab, s->name);
-	json_array_foreach(s->members, i, m)
+	id = sn ? sn->id : 0;
+	json_array_foreach(s->members, i, m) {
 		ins[i] = model_instance(s->lab, json_string_value(m));
+	}
 	pthread_mutex_unlock(&d->lock);
-	if (!sn)
-		return lab_fail(err, -ENOENT, "snapshot %s is gone", s->name);
-	for (i = 0; i < n; i++)
-		job_item_step(job, job_item(job, ins[i]->name), "disks", 0);
-	r = disks_thaw(d, s->lab, ins, n, sn->id, err);
-	for (i = 0; i < n; i++)
-		job_item_end(job, job_item(job, ins[i]->name), r);
-	return r;
+	return id ? restore(d, job, s, id, ins, err)
+		  : lab_fail(err, -ENOENT, "snapshot %s is gone", s->name);
 }
 
 static int start_named(struct labd *d, const char *lab_name, const char *name, bool restore,
@@ -337,5 +349,5 @@ void snapshot_repair(struct labd *d, struct lab *lab)
 		undo(d, lab, ids.v[i]);
 	disks_repair(d, lab);
 	TAILQ_FOREACH(sn, &lab->snapshots, link)
-	sn->size = disks_snapshot_size(d, sn->id);
+		sn->size = disks_snapshot_size(d, sn->id);
 }

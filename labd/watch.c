@@ -57,9 +57,9 @@ static struct instance *instance_of(struct labd *d, const struct guest *g)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link)
-	TAILQ_FOREACH(in, &lab->instances, link)
-	if (in->guest == g)
-		return in;
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (in->guest == g)
+				return in;
 	return NULL;
 }
 
@@ -151,9 +151,9 @@ static void recheck(struct labd *d, void *arg)
 	(void)arg;
 	SCOPED_LOCK(&d->lock);
 	TAILQ_FOREACH(lab, &d->labs, link)
-	TAILQ_FOREACH(in, &lab->instances, link)
-	if (!lab->job && !in->job && in->guest && ended(in->guest))
-		labjob_ended(d, in);
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (!lab->job && !in->job && in->guest && ended(in->guest))
+				labjob_ended(d, in);
 }
 
 void watch_recheck(struct labd *d)

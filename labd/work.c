@@ -151,7 +151,7 @@ int work_submit(struct work *w, void (*fn)(void *arg), void *arg)
 	}
 	STAILQ_INSERT_TAIL(&w->queue, it, link);
 	STAILQ_FOREACH(q, &w->queue, link)
-	queued++;
+		queued++;
 	if (queued > w->idle && w->threads < w->max_threads) {
 		r = start_thread(&id, worker, w, true);
 		w->threads += !r;

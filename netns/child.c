@@ -25,8 +25,8 @@ static struct child *find(const struct lab *lab, pid_t pid)
 	struct child *c;
 
 	TAILQ_FOREACH(c, &lab->children, entry)
-	if (c->pid == pid)
-		return c;
+		if (c->pid == pid)
+			return c;
 	return NULL;
 }
 
@@ -46,8 +46,8 @@ static void forget_oldest_ended(struct lab *lab)
 	struct child *c;
 
 	TAILQ_FOREACH(c, &lab->children, entry)
-	if (c->ended)
-		break;
+		if (c->ended)
+			break;
 	if (c)
 		forget(lab, c);
 }
@@ -193,8 +193,8 @@ void child_end_all(struct lab *lab)
 
 	/* all at once, then wait: freeing the memory of guests takes its time */
 	TAILQ_FOREACH(c, &lab->children, entry)
-	if (!c->ended)
-		kill(c->pid, SIGKILL);
+		if (!c->ended)
+			kill(c->pid, SIGKILL);
 	while ((c = TAILQ_FIRST(&lab->children))) {
 		if (!c->ended)
 			RETRY(waitpid(c->pid, NULL, 0));

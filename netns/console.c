@@ -212,7 +212,7 @@ static void want_io(struct console *c)
 			c->io, (c->throttle ? 0 : EPOLLIN) |
 				       (c->typed_len || c->connecting ? (uint32_t)EPOLLOUT : 0));
 	TAILQ_FOREACH(r, &c->readers, entry)
-	(void)sd_event_source_set_enabled(r->io, full ? SD_EVENT_OFF : SD_EVENT_ON);
+		(void)sd_event_source_set_enabled(r->io, full ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static int on_throttle_end(sd_event_source *source, uint64_t usec, void *arg)
@@ -254,7 +254,7 @@ static ssize_t take(struct console *c)
 		return -ECONNRESET;
 	record(c, buf, (size_t)n);
 	TAILQ_FOREACH(r, &c->readers, entry)
-	show(r, buf, (size_t)n);
+		show(r, buf, (size_t)n);
 	return n;
 }
 
@@ -354,8 +354,8 @@ static struct console *find(const struct lab *lab, const char *id)
 	struct console *c;
 
 	TAILQ_FOREACH(c, &lab->consoles, entry)
-	if (!strcmp(c->id, id))
-		return c;
+		if (!strcmp(c->id, id))
+			return c;
 	return NULL;
 }
 

@@ -102,8 +102,7 @@ void dhcp_write_leases(FILE *f, const struct lab *lab, const struct network *net
 {
 	const struct nic *nic;
 
-	TAILQ_FOREACH(nic, &lab->nics, entry)
-	{
+	TAILQ_FOREACH(nic, &lab->nics, entry) {
 		char addr[INET_ADDRSTRLEN];
 
 		if (nic->network != net || !nic->has_addr)
@@ -118,8 +117,7 @@ void dhcp_write_hosts(FILE *f, const struct lab *lab)
 {
 	const struct nic *nic;
 
-	TAILQ_FOREACH(nic, &lab->nics, entry)
-	{
+	TAILQ_FOREACH(nic, &lab->nics, entry) {
 		const char *domain = nic->network->domain;
 		char addr[INET_ADDRSTRLEN];
 
@@ -290,8 +288,7 @@ void dhcp_reload(struct lab *lab)
 	const struct network *net;
 	int r = replace_file("hosts", write_hosts, lab);
 
-	TAILQ_FOREACH(net, &lab->networks, entry)
-	{
+	TAILQ_FOREACH(net, &lab->networks, entry) {
 		if (!r)
 			r = write_lease_file(net->dnsmasq);
 		if (r < 0)
@@ -300,8 +297,8 @@ void dhcp_reload(struct lab *lab)
 	if (r < 0)
 		log_error("cannot write dnsmasq's files: %s", strerror(-r));
 	TAILQ_FOREACH(net, &lab->networks, entry)
-	if (net->dnsmasq->pid)
-		kill(net->dnsmasq->pid, SIGHUP);
+		if (net->dnsmasq->pid)
+			kill(net->dnsmasq->pid, SIGHUP);
 }
 
 const char *dhcp_running(const struct network *net)

@@ -302,8 +302,8 @@ static struct forward *find(const struct lab *lab, const char *id)
 	struct forward *f;
 
 	TAILQ_FOREACH(f, &lab->forwards, entry)
-	if (!strcmp(f->id, id))
-		return f;
+		if (!strcmp(f->id, id))
+			return f;
 	return NULL;
 }
 

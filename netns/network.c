@@ -143,8 +143,8 @@ struct network *network_find(const struct lab *lab, const char *name)
 	struct network *net;
 
 	TAILQ_FOREACH(net, &lab->networks, entry)
-	if (!strcmp(net->name, name))
-		return net;
+		if (!strcmp(net->name, name))
+			return net;
 	return NULL;
 }
 
@@ -153,8 +153,8 @@ struct nic *nic_find(const struct lab *lab, const char *ifname)
 	struct nic *nic;
 
 	TAILQ_FOREACH(nic, &lab->nics, entry)
-	if (!strcmp(nic->ifname, ifname))
-		return nic;
+		if (!strcmp(nic->ifname, ifname))
+			return nic;
 	return NULL;
 }
 
@@ -170,10 +170,10 @@ static int check_overlap(const struct lab *lab, const struct network *net, struc
 	const struct network *other;
 
 	TAILQ_FOREACH(other, &lab->networks, entry)
-	if (network_overlaps(net->addr, net->prefix, other->addr, other->prefix))
-		return lab_fail(err, -EEXIST,
-				"network %s: its addresses overlap those of network %s", net->name,
-				other->name);
+		if (network_overlaps(net->addr, net->prefix, other->addr, other->prefix))
+			return lab_fail(err, -EEXIST,
+					"network %s: its addresses overlap those of network %s",
+					net->name, other->name);
 	if (uplink_overlaps(lab, net->addr, net->prefix))
 		return lab_fail(err, -EEXIST,
 				"network %s: its addresses overlap those of the lab's way out "
@@ -283,15 +283,15 @@ static int remove_nics(struct lab *lab, const struct network *network, struct la
 	if (!names)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	TAILQ_FOREACH(nic, &lab->nics, entry)
-	if (!network || nic->network == network)
-		names[n++] = nic->ifname;
+		if (!network || nic->network == network)
+			names[n++] = nic->ifname;
 	/* closing a tap removes it too, but one by one: see link.c */
 	r = link_del_many(lab->nl, names, n);
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot remove taps");
 	TAILQ_FOREACH_SAFE(nic, &lab->nics, entry, next)
-	if (!network || nic->network == network)
-		nic_forget(lab, nic);
+		if (!network || nic->network == network)
+			nic_forget(lab, nic);
 	return 0;
 }
 
@@ -331,10 +331,10 @@ static int check_addr(const struct lab *lab, struct nic *const *fresh, size_t n,
 	if (!nic->has_addr)
 		return 0;
 	TAILQ_FOREACH(other, &lab->nics, entry)
-	if (other->has_addr && other->addr.s_addr == nic->addr.s_addr &&
-	    strcmp(other->ifname, nic->ifname) != 0)
-		return lab_fail(err, -EEXIST, "nic %s: its address belongs to nic %s", nic->ifname,
-				other->ifname);
+		if (other->has_addr && other->addr.s_addr == nic->addr.s_addr &&
+		    strcmp(other->ifname, nic->ifname) != 0)
+			return lab_fail(err, -EEXIST, "nic %s: its address belongs to nic %s",
+					nic->ifname, other->ifname);
 	for (size_t i = 0; i < n; i++)
 		if (fresh[i]->has_addr && fresh[i]->addr.s_addr == nic->addr.s_addr)
 			return lab_fail(err, -EEXIST, "nic %s: its address belongs to nic %s",

@@ -351,14 +351,14 @@ static void state_networks(struct lab *lab, struct page *p)
 	const struct network *n;
 
 	TAILQ_FOREACH(n, &lab->networks, entry)
-	if (on_page(p))
-		json_object_set_new(p->items, n->name,
-				    json_pack("{ss so si so ss si sb sb si ss}", "bridge",
-					      n->bridge, "addr", addr_json(n->addr), "prefix",
-					      (int)n->prefix, "gateway", addr_json(n->gateway),
-					      "domain", n->domain, "mtu", (int)n->mtu, "nat",
-					      n->nat, "dhcp", n->dhcp, "nics", (int)n->n_nics,
-					      "dnsmasq", dhcp_running(n)));
+		if (on_page(p))
+			json_object_set_new(
+				p->items, n->name,
+				json_pack("{ss so si so ss si sb sb si ss}", "bridge", n->bridge,
+					  "addr", addr_json(n->addr), "prefix", (int)n->prefix,
+					  "gateway", addr_json(n->gateway), "domain", n->domain,
+					  "mtu", (int)n->mtu, "nat", n->nat, "dhcp", n->dhcp,
+					  "nics", (int)n->n_nics, "dnsmasq", dhcp_running(n)));
 }
 
 static void state_nic_counters(void *arg, const struct link_stats *st)
@@ -381,10 +381,11 @@ static void state_nics(struct lab *lab, struct page *p)
 	const struct nic *n;
 
 	TAILQ_FOREACH(n, &lab->nics, entry)
-	if (on_page(p))
-		json_object_set_new(p->items, n->ifname,
-				    json_pack("{ss ss so ss}", "network", n->network->name, "mac",
-					      n->mac, "addr", addr_json(n->addr), "host", n->host));
+		if (on_page(p))
+			json_object_set_new(p->items, n->ifname,
+					    json_pack("{ss ss so ss}", "network", n->network->name,
+						      "mac", n->mac, "addr", addr_json(n->addr),
+						      "host", n->host));
 	if (json_object_size(p->items))
 		(void)link_stats_all(lab->nl, state_nic_counters, p->items);
 }
@@ -394,14 +395,16 @@ static void state_forwards(struct lab *lab, struct page *p)
 	const struct forward *f;
 
 	TAILQ_FOREACH(f, &lab->forwards, entry)
-	if (f->id[0] != '_' && on_page(p))
-		json_object_set_new(
-			p->items, f->id,
-			json_pack("{so si si sI sI sI sI}", "addr", addr_json(f->target.sin_addr),
-				  "port", ntohs(f->target.sin_port), "connections", (int)f->n_conns,
-				  "accepted", (json_int_t)f->accepted, "refused",
-				  (json_int_t)f->refused, "bytes_in", (json_int_t)f->bytes_in,
-				  "bytes_out", (json_int_t)f->bytes_out));
+		if (f->id[0] != '_' && on_page(p))
+			json_object_set_new(p->items, f->id,
+					    json_pack("{so si si sI sI sI sI}", "addr",
+						      addr_json(f->target.sin_addr), "port",
+						      ntohs(f->target.sin_port), "connections",
+						      (int)f->n_conns, "accepted",
+						      (json_int_t)f->accepted, "refused",
+						      (json_int_t)f->refused, "bytes_in",
+						      (json_int_t)f->bytes_in, "bytes_out",
+						      (json_int_t)f->bytes_out));
 }
 
 static void state_consoles(struct lab *lab, struct page *p)
@@ -409,20 +412,20 @@ static void state_consoles(struct lab *lab, struct page *p)
 	const struct console *c;
 
 	TAILQ_FOREACH(c, &lab->consoles, entry)
-	if (on_page(p))
-		json_object_set_new(p->items, c->id,
-				    json_pack("{sb si sI sI}", "connected",
-					      c->fd >= 0 && !c->connecting, "readers",
-					      (int)c->n_readers, "bytes", (json_int_t)c->bytes,
-					      "lost", (json_int_t)c->lost));
+		if (on_page(p))
+			json_object_set_new(p->items, c->id,
+					    json_pack("{sb si sI sI}", "connected",
+						      c->fd >= 0 && !c->connecting, "readers",
+						      (int)c->n_readers, "bytes",
+						      (json_int_t)c->bytes, "lost",
+						      (json_int_t)c->lost));
 }
 
 static void state_children(struct lab *lab, struct page *p)
 {
 	const struct child *c;
 
-	TAILQ_FOREACH(c, &lab->children, entry)
-	{
+	TAILQ_FOREACH(c, &lab->children, entry) {
 		json_t *o;
 		char pid[16];
 

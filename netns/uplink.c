@@ -143,8 +143,8 @@ static bool is_taken(void *arg, struct in_addr addr, unsigned int prefix)
 		if (network_overlaps(addr, prefix, r->list[i].addr, r->list[i].prefix))
 			return true;
 	TAILQ_FOREACH(net, &r->lab->networks, entry)
-	if (network_overlaps(addr, prefix, net->addr, net->prefix))
-		return true;
+		if (network_overlaps(addr, prefix, net->addr, net->prefix))
+			return true;
 	return false;
 }
 
