@@ -188,7 +188,7 @@ BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-d
 	     libmicrohttpd-dev libyaml-dev libssl-dev libseccomp-dev libcurl4-openssl-dev \
 	     libsmartcols-dev libfuse3-dev libnl-3-dev libnl-route-3-dev libnftables-dev \
 	     libcap-ng-dev libext2fs-dev comerr-dev scdoc
-RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns fuse3 \
+RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
 TEST_DEPS = libcmocka-dev iproute2 iputils-ping nftables jq procps sqlite3 util-linux
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell
