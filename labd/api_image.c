@@ -147,7 +147,7 @@ static int patch_image(struct request *q)
 				"of an image \"name\" and \"protect\" can be changed");
 	pthread_mutex_lock(&q->d->lock);
 	r = find(q, &im);
-	if (!r && name && strcmp(name, im->name))
+	if (!r && name && im && strcmp(name, im->name))
 		r = rename_image(q, im, name);
 	if (!r && json_is_boolean(protect))
 		im->protect = json_is_true(protect);

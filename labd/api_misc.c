@@ -161,7 +161,9 @@ static int get_job_log(struct request *q)
 
 	SCOPED_LOCK(&q->d->lock);
 	job = find_job(q);
-	if (!job && (old = old_job(q)))
+	if (!job)
+		old = old_job(q);
+	if (old)
 		return lab_fail(&q->err, -ENOENT,
 				"the log of job %s is gone with the labd that ran it",
 				q->params[0]);

@@ -463,8 +463,10 @@ int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, siz
 {
 	autofree struct layers *frozen = calloc(n + 1, sizeof(*frozen));
 	char mark[32];
-	int r = frozen ? 0 : lab_fail(err, -ENOMEM, "out of memory");
+	int r = 0;
 
+	if (!frozen)
+		return lab_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; !r && i < n; i++) {
 		r = layers_of(d, ins[i]->id, snapshot, &frozen[i], err);
 		if (!r)
@@ -472,7 +474,7 @@ int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, siz
 	}
 	if (!r)
 		r = thaw_rows(d, lab, ins, frozen, n, thaw_mark(mark, lab), err);
-	for (size_t i = 0; frozen && i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		layers_done(&frozen[i]);
 	if (r < 0)
 		return r;

@@ -11,6 +11,7 @@
 #include "lib/num.h"
 #include "lib/util.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -110,6 +111,7 @@ static void take_name(struct labd *d, struct image *im, const char *name)
 
 static int finish(struct labd *d, struct image *im, const char *name, int r, struct lab_err *err)
 {
+	assert(name);
 	if (!r)
 		r = image_load_manifest(d, im, err);
 	if (r < 0) {
@@ -473,7 +475,7 @@ int imagejob_import(struct labd *d, const json_t *body, int64_t *ret_job, struct
 	}
 	if (!r)
 		r = image_add(d, f->name, "importing", "", -1, &im, err);
-	if (r < 0) {
+	if (r < 0 || !im) {
 		if (f->consume && in_spool(d, f->path) && r != -EBUSY)
 			unlink(f->path);
 		free_file(f);

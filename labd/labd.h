@@ -43,6 +43,7 @@ TAILQ_HEAD(lab_list, lab);
 
 /**
  * struct labd - the daemon
+ * @state_lock: keeps other daemons off the state directory
  * @ending:	the event loop is to return
  * @work:	the threads of jobs
  * @calls:	those of API calls, so that they find one when all jobs wait
@@ -56,6 +57,7 @@ TAILQ_HEAD(lab_list, lab);
  */
 struct labd {
 	struct paths paths;
+	int state_lock;
 	struct accel accel;
 	double started;
 	bool ending;

@@ -43,7 +43,7 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 
 	TAILQ_FOREACH(in, &w->lab->instances, link)
 		count++;
-	ins = calloc(count + 1, sizeof(*ins));
+	ins = calloc(count + 1, sizeof(struct instance *));
 	errs = calloc(count + 1, sizeof(*errs));
 	names = calloc(count + 1, sizeof(*names));
 	if (!ins || !errs || !names)

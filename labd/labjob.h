@@ -27,21 +27,21 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
  *
  * Return: 0, or what the reader says (-EINVAL), or -EBUSY
  */
-int labjob_change(struct labd *d, const char *lab,
+int labjob_change(struct labd *d, const char *name,
 		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
 		  struct lab_err *err);
 
-int labjob_up(struct labd *d, const char *lab, bool force, int64_t *ret_job, struct lab_err *err);
+int labjob_up(struct labd *d, const char *name, bool force, int64_t *ret_job, struct lab_err *err);
 int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err);
 int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err);
 /** @names: array of instances, NULL or empty for all */
-int labjob_reset(struct labd *d, const char *lab, const json_t *names, int64_t *ret_job,
+int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t *ret_job,
 		 struct lab_err *err);
 /** @action: "start", "stop", "kill", "pause", "resume", "reset", "reboot", "nmi" */
-int labjob_instance(struct labd *d, const char *lab, const char *instance, const char *action,
+int labjob_instance(struct labd *d, const char *lab_name, const char *name, const char *action,
 		    int64_t *ret_job, struct lab_err *err);
 /** labjob_remove_instance() - Forget a stopped instance with its disks; done on return */
-int labjob_remove_instance(struct labd *d, const char *lab, const char *instance,
+int labjob_remove_instance(struct labd *d, const char *lab_name, const char *name,
 			   struct lab_err *err);
 
 /** labjob_rename() - Give a stopped instance another name; done on return */

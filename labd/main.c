@@ -228,6 +228,8 @@ static void close_all(struct labd *d)
 	d->store = store_close(d->store);
 	loop_close(d);
 	sd_event_unref(d->event);
+	if (d->state_lock >= 0)
+		close(d->state_lock);
 }
 
 /* Tell the parent that waits in --daemon how it went, and leave its terminal */
@@ -248,9 +250,8 @@ static void detach(int ready, const char *log)
 
 static int serve(const struct paths *paths, int ready)
 {
-	struct labd d = { .paths = *paths, .started = num_wall() };
+	struct labd d = { .paths = *paths, .state_lock = -EBADF, .started = num_wall() };
 	struct lab_err err = LAB_ERR_INIT;
-	autoclose int lock = -EBADF;
 	char log[IO_PATH];
 	int r;
 
@@ -260,7 +261,7 @@ static int serve(const struct paths *paths, int ready)
 	TAILQ_INIT(&d.labs);
 	r = make_dirs(paths, &err);
 	if (!r)
-		r = lock = lock_state(paths, &err);
+		r = d.state_lock = lock_state(paths, &err);
 	if (r >= 0)
 		r = open_all(&d, &err);
 	if (!r)

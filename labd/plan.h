@@ -10,7 +10,7 @@
 #include "labd/model.h"
 
 /** plan_spec() - A deep copy of a lab's specification, or NULL if there is no such lab */
-json_t *plan_spec(struct labd *d, const char *lab);
+json_t *plan_spec(struct labd *d, const char *name);
 
 /**
  * plan_read() - Read a lab file, with what its lab is now as the background
@@ -25,12 +25,12 @@ int plan_read(struct labd *d, const char *text, const char *file, json_t **ret,
  * @edit:	changes a copy; then it is read like a file
  * @ret:	new reference
  */
-int plan_edit(struct labd *d, const char *lab,
+int plan_edit(struct labd *d, const char *name,
 	      int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg, json_t **ret,
 	      struct lab_err *err);
 
 /** plan_applied() - What was applied to the instances, as one specification, or NULL */
-json_t *plan_applied(struct labd *d, const char *lab);
+json_t *plan_applied(struct labd *d, const char *name);
 
 /** plan_images() - [{"name", "state"}] of the images of a specification */
 json_t *plan_images(struct labd *d, const json_t *spec);

@@ -177,7 +177,7 @@ static void recover_lab(struct labd *d, struct lab *lab)
 	}
 	TAILQ_FOREACH(in, &lab->instances, link)
 		n++;
-	ins = calloc(n + 1, sizeof(*ins));
+	ins = calloc(n + 1, sizeof(struct instance *));
 	if (!ins)
 		abort(); /* at start, with nothing to serve yet */
 	TAILQ_FOREACH(in, &lab->instances, link)

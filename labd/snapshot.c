@@ -267,7 +267,7 @@ static int restore(struct labd *d, struct job *job, const struct snap *s, int64_
 
 static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
-	struct instance *ins[LAB_MAX_INSTANCES];
+	struct instance *ins[LAB_MAX_INSTANCES] = { NULL };
 	const struct snap *s = arg;
 	const struct snapshot *sn;
 	const json_t *m;

@@ -186,7 +186,7 @@ static void start_member(void *arg, size_t i)
 
 static int add_all_nics(struct startset *s, struct lab_err *err)
 {
-	autofree struct instance **ins = calloc(s->n + 1, sizeof(*ins));
+	autofree struct instance **ins = calloc(s->n + 1, sizeof(struct instance *));
 	size_t n = 0;
 
 	if (!ins)

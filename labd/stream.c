@@ -280,7 +280,7 @@ static void put_line(struct run_state *x, json_t *msg)
 	more = n && !x->client_gone ? realloc(x->buf, x->len + n + 1) : NULL;
 	if (more) {
 		x->buf = more;
-		memcpy(more + x->len, line, n);
+		memcpy(more + x->len, line, n); // NOLINT(bugprone-not-null-terminated-result): len
 		more[x->len + n] = '\n';
 		x->len += n + 1;
 	}
