@@ -179,7 +179,8 @@ static bool path_valid(const char *s)
 	size_t n = strlen(s);
 
 	return *s == '/' && n > 1 && n <= 1024 && s[n - 1] != '/' && !strstr(s, "//") &&
-	       !strstr(s, "/../") && !strstr(s, "/./") && strcmp(s + n - 3, "/..");
+	       !strstr(s, "/../") && !strstr(s, "/./") && strcmp(s + n - 2, "/.") &&
+	       (n < 3 || strcmp(s + n - 3, "/..") != 0);
 }
 
 static void read_path(struct reader *r, const struct ynode *n, json_t *file)
