@@ -10,18 +10,23 @@
 #include "lib/util.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 
 #define BUILD_DEADLINE_US (6 * 3600 * 1000000ULL)
+#define BUILD_END_MS 10000
 
 /**
  * struct listener - what labbuild says
  * @progress:	whom to tell
+ * @pidfd:	the build's process 1
  * @code, @text: its error line
  */
 struct listener {
 	const struct image_progress *progress;
+	int pidfd;
 	int code;
 	char text[LAB_ERR_TEXT];
 };
@@ -34,6 +39,10 @@ static void heard(void *arg, const char *line)
 
 	if (jsonl_parse(line, strlen(line), &msg) < 0)
 		return;
+	if (json_object_get(msg, "pid") && l->pidfd < 0) {
+		l->pidfd = pidfd_open((pid_t)json_integer_value(json_object_get(msg, "pid")), 0);
+		return;
+	}
 	error = json_object_get(msg, "error");
 	if (error) {
 		l->code = lab_errno_value(recipe_str(error, "errno"));
@@ -47,12 +56,24 @@ static void heard(void *arg, const char *line)
 				    recipe_str(msg, "unit"));
 }
 
+/* labbuild may have been killed, and its processes are about to die of that */
+static void wait_end(int pidfd)
+{
+	struct pollfd p = { pidfd, POLLIN, 0 };
+
+	if (pidfd < 0)
+		return;
+	while (poll(&p, 1, BUILD_END_MS) < 0 && errno == EINTR)
+		;
+	close(pidfd);
+}
+
 int builder_run(const struct paths *paths, const json_t *plan, const char *plan_path,
 		const struct image_progress *progress, struct lab_err *err)
 {
 	char program[IO_PATH];
 	const char *argv[] = { io_path(program, "%s/labbuild", paths->exec), plan_path, NULL };
-	struct listener l = { .progress = progress };
+	struct listener l = { .progress = progress, .pidfd = -EBADF };
 	struct run run = { .argv = argv,
 			   .deadline = num_now_us() + BUILD_DEADLINE_US,
 			   .cancel = progress ? progress->cancelled : NULL,
@@ -68,6 +89,7 @@ int builder_run(const struct paths *paths, const json_t *plan, const char *plan_
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s", plan_path);
 	r = run_program(&run, NULL, err);
+	wait_end(l.pidfd);
 	if (r < 0 && l.code)
 		return lab_fail(err, l.code, "%s", l.text);
 	return r;

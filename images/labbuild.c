@@ -148,6 +148,12 @@ static int do_remove(const json_t *paths, struct lab_err *err)
 	return 0;
 }
 
+/* When this process has ended, so have all of the build */
+static void started(pid_t pid)
+{
+	say(json_pack("{sI}", "pid", (json_int_t)pid));
+}
+
 static int work(void *arg)
 {
 	const json_t *plan = arg, *paths = json_object_get(plan, "remove");
@@ -158,6 +164,7 @@ static int work(void *arg)
 
 int main(int argc, char **argv)
 {
+	struct sandbox box = { .work = work, .started = started, .failed = report };
 	struct lab_err err = LAB_ERR_INIT;
 	autofree char *text = NULL;
 	autojson json_t *plan = NULL;
@@ -174,6 +181,7 @@ int main(int argc, char **argv)
 		plan = json_loads(text, 0, NULL);
 	if (!plan)
 		return report(lab_fail_errno(&err, r < 0 ? r : -EINVAL, "plan %s", argv[1]), &err);
-	r = sandbox_run(work, plan, &err);
+	box.arg = plan;
+	r = sandbox_run(&box, &err);
 	return r < 0 ? report(r, &err) : r;
 }

@@ -231,8 +231,7 @@ static void prune(const struct paths *paths)
 		return;
 	keep_images(paths, keep);
 	keep_parents(keep, layers);
-	json_object_foreach_safe(layers, next, digest, info)
-	{
+	json_object_foreach_safe(layers, next, digest, info) {
 		if (json_object_get(keep, digest))
 			continue;
 		remove_layer(paths, digest);

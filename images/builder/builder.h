@@ -22,8 +22,9 @@
  * Package files and lists are shared by all builds of a suite (STATE/apt/SUITE),
  * one apt at a time. What a locked recipe installs comes from its pool alone.
  *
- * Progress is one JSON line a change on standard output; the last line is
- * {"error": {"errno", "message"}} if it failed.
+ * The first line on standard output is {"pid"}: the build's process 1, whose end
+ * is the end of all its processes. Then progress, one JSON line a change; the
+ * last line is {"error": {"errno", "message"}} if it failed.
  */
 #ifndef IMAGES_BUILDER_BUILDER_H
 #define IMAGES_BUILDER_BUILDER_H

@@ -183,7 +183,7 @@ static int add_modules(struct cpio *c, int root, const char *release, struct lab
 {
 	autofree struct modules *m = calloc(1, sizeof(*m));
 	autofree char *dep = NULL, *list = NULL;
-	char path[IO_PATH], name[24];
+	char path[IO_PATH], name[32];
 	autoclose int fd = root_open(root, io_path(path, "/lib/modules/%s/modules.dep", release),
 				     O_RDONLY, 0);
 	size_t len = 0;

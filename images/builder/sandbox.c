@@ -134,15 +134,19 @@ static int enter_user(struct lab_err *err)
 	return 0;
 }
 
-/* Process 1: mounts of our own, a /proc that shows our processes */
-static int settle(int alive, struct lab_err *err)
+/* Die with the process that holds the other end of the pipe, even if it is dead already */
+static void die_with(int alive)
 {
 	struct pollfd p = { alive, 0, 0 };
 
-	/* If the starter died before this, its end of the pipe is closed */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (poll(&p, 1, 0) > 0 && p.revents & POLLHUP)
 		_exit(125);
+}
+
+/* Mounts of our own, a /proc that shows our processes */
+static int settle(struct lab_err *err)
+{
 	umask(022);
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return lab_fail_errno(err, -errno, "cannot make mounts private");
@@ -153,33 +157,69 @@ static int settle(int alive, struct lab_err *err)
 	return 0;
 }
 
-int sandbox_run(int (*work)(void *arg), void *arg, struct lab_err *err)
+__attribute__((noreturn)) static void first_process(const struct sandbox *box, int alive)
 {
-	int alive[2], status, r = 0;
+	struct lab_err err = LAB_ERR_INIT;
+	int r;
+
+	die_with(alive);
+	r = settle(&err);
+	_exit(r < 0 ? box->failed(r, &err) : box->work(box->arg));
+}
+
+/* Enter the namespaces, start process 1, pass its status on */
+static int run_first(const struct sandbox *box, int alive, struct lab_err *err)
+{
+	int inner[2], status, r = 0;
 	pid_t pid;
 
 	if (geteuid())
 		r = enter_user(err);
 	if (r < 0)
 		return r;
+	die_with(alive); /* a change of ids forgets it */
 	if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
 		return lab_fail_errno(err, -errno, "cannot make namespaces");
+	if (pipe2(inner, O_CLOEXEC) < 0)
+		return lab_fail_errno(err, -errno, "pipe");
+	pid = fork();
+	if (!pid) {
+		close(inner[1]);
+		first_process(box, inner[0]);
+	}
+	if (pid < 0)
+		return lab_fail_errno(err, -errno, "fork");
+	box->started(pid);
+	RETRY(waitpid(pid, &status, 0));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 125;
+}
+
+/*
+ * A process between: one that has unshared its pid namespace cannot fork any
+ * more once process 1 is gone, and its caller may want to.
+ */
+int sandbox_run(const struct sandbox *box, struct lab_err *err)
+{
+	int alive[2], status, r;
+	pid_t pid;
+
 	if (pipe2(alive, O_CLOEXEC) < 0)
 		return lab_fail_errno(err, -errno, "pipe");
 	pid = fork();
 	if (!pid) {
 		close(alive[1]);
-		r = settle(alive[0], err);
-		if (r < 0)
-			dprintf(2, "%s\n", err->text);
-		_exit(r < 0 ? 124 : work(arg));
+		die_with(alive[0]);
+		r = run_first(box, alive[0], err);
+		_exit(r < 0 ? box->failed(r, err) : r);
 	}
 	close(alive[0]);
+	if (pid > 0)
+		RETRY(waitpid(pid, &status, 0));
+	close(alive[1]);
 	if (pid < 0)
 		return lab_fail_errno(err, -errno, "fork");
-	RETRY(waitpid(pid, &status, 0));
-	close(alive[1]);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
+	return WIFEXITED(status) ? WEXITSTATUS(status)
+				 : lab_fail(err, -EIO, "the build was killed");
 }
 
 void sandbox_kill_others(void)

@@ -17,15 +17,29 @@
 #include "lib/err.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
+
+/**
+ * struct sandbox - what to run in new namespaces
+ * @work:	run as process 1; its return value becomes the exit status
+ * @arg:	for @work
+ * @started:	called outside of the namespaces with the pid of process 1
+ * @failed:	called instead of @work, in another process, if something fails;
+ *		its return value becomes the exit status
+ */
+struct sandbox {
+	int (*work)(void *arg);
+	void *arg;
+	void (*started)(pid_t pid);
+	int (*failed)(int r, const struct lab_err *err);
+};
 
 /**
  * sandbox_run() - Run a function as process 1 of new namespaces
- * @work:	its return value becomes the process' exit status
  *
- * Return: what @work returned, or negative errno if it was not run or did
- * not return
+ * Return: the exit status, or negative errno if there is none
  */
-int sandbox_run(int (*work)(void *arg), void *arg, struct lab_err *err);
+int sandbox_run(const struct sandbox *box, struct lab_err *err);
 
 /** sandbox_mapped() - Whether we run in a user namespace made by sandbox_run() */
 bool sandbox_mapped(void);
