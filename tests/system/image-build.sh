@@ -115,29 +115,31 @@ check_fails 1 "does not fit" imagetool build "$TEST_DIR/large.yaml" "$DIR/large"
 no_partial
 
 say "kill -9 while a script runs"
-recipe slow <<'YAML'
+# seconds that name this test's sleepers among all on the machine
+nap=$((4000000 + $$))
+recipe slow <<YAML
 image: slow
 from: tiny
 script: |
-  sleep 4242 &
+  sleep $nap &
   echo now it sleeps
-  sleep 4243
+  sleep $nap
 YAML
 imagetool build "$TEST_DIR/slow.yaml" "$DIR/slow" 2>/dev/null &
 tool=$!
 # not the line of the trace: the output
 wait_for "the script" 60 grep -qx "now it sleeps" "$DIR/slow.tmp/build.log"
-pgrep -f "sleep 424[23]" >/dev/null || fail "it does not run"
+pgrep -f "sleep $nap" >/dev/null || fail "it does not run"
 kill -9 "$(pgrep -P $tool labbuild)"
 wait $tool && fail "the build of a killed builder succeeded"
-wait_for "its processes to be gone" 10 not pgrep -f "sleep 424[23]"
+wait_for "its processes to be gone" 10 not pgrep -f "sleep $nap"
 no_partial
 say "kill -9 of both"
 imagetool build "$TEST_DIR/slow.yaml" "$DIR/slow" 2>/dev/null &
 tool=$!
 wait_for "the script" 60 grep -qx "now it sleeps" "$DIR/slow.tmp/build.log"
 kill -9 $tool
-wait_for "its processes to be gone" 10 not pgrep -f "sleep 424[23]"
+wait_for "its processes to be gone" 10 not pgrep -f "sleep $nap"
 check_eq "mounts" "" "$(grep "$LABD_STATE/" /proc/self/mountinfo || true)"
 check_eq "swept" 2 "$(imagetool sweep)"
 no_partial

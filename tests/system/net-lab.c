@@ -43,9 +43,11 @@ static pid_t start_resolver(void)
 
 	NT_CHECK(bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0, "127.0.0.53: %m");
 	pid = fork();
-	for (; !pid;)
-		if (nt_dns_serve(fd, "203.0.113.7") < 0)
-			_exit(1);
+	if (!pid) {
+		while (nt_dns_serve(fd, "203.0.113.7") >= 0)
+			;
+		_exit(1);
+	}
 	close(fd);
 	return pid;
 }
