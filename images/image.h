@@ -94,8 +94,10 @@ int image_export(const char *dir, const char *path, const char *format,
 /**
  * struct recipe - a read recipe
  * @name:	its `image:` key
- * @digest:	SHA-256 over the recipe as read, the digests of those it builds
- *		on, and its lock if it has one: what the image depends on
+ * @digest:	SHA-256 over the recipe as read and the digests of those it builds
+ *		on: what the image depends on. A lock that was taken of this
+ *		very recipe leaves it as it is, for it gives the same image; a
+ *		lock of an older text is part of it
  * @from:	name of the recipe it builds on, or ""
  * @size:	of the disk, in bytes
  * @locked:	whether a lock is in force
