@@ -64,7 +64,7 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(ALL_PKGS)))$(
 TEST_LIBS = $(eval TEST_LIBS := $(shell $(PKG_CONFIG) --libs $(ALL_PKGS) $(test_PKGS)))$(TEST_LIBS)
 
 .PHONY: all
-all: $(addprefix $(BUILD)/,$(PROGRAMS))
+all: $(addprefix $(BUILD)/,$(PROGRAMS)) $(BUILD)/labram.so
 
 .PHONY: help
 help:
@@ -105,6 +105,12 @@ $(BUILD)/$(1): $(call obj,$($(1)_SRC)) $($(1)_LIBS) $(BUILD)/liblab.a $(BUILD)/f
 		$$(shell $$(PKG_CONFIG) --libs $$($(1)_PKGS)) -lpthread
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+# Loaded into QEMU, which is Debian's and knows no sanitizer
+$(BUILD)/labram.so: labd/preload/labram.c $(BUILD)/flags
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=gnu11 $(WARN) $(if $(filter 1,$(WERROR)),-Werror) -O2 -g -fPIC -fvisibility=hidden \
+		-shared -Wl,-z,relro,-z,now $< -o $@
 
 # ---- tests -----------------------------------------------------------------
 
@@ -218,7 +224,7 @@ lint-deps:
 
 # ---- inspection ------------------------------------------------------------
 
-LINT_SRC = $(ALL_SRC) $(TEST_LIB_SRC) $(TEST_SRC) $(FUZZ_SRC)
+LINT_SRC = $(ALL_SRC) labd/preload/labram.c $(TEST_LIB_SRC) $(TEST_SRC) $(FUZZ_SRC)
 HEADERS = $(wildcard lib/*.h labd/*.h cli/*.h fs/*.h netns/*.h images/*.h images/builder/*.h tests/lib/*.h)
 SCRIPTS = $(wildcard tests/run tests/lib.sh tests/system/*.sh tests/unit/*.sh tests/bench/*.sh \
 	  tests/lib/*.sh .ci/run stack/demo cli/completion/*.bash)
@@ -321,6 +327,7 @@ install: all man
 		$(DESTDIR)$(COMPLETIONDIR)
 	$(Q)install -m755 $(addprefix $(BUILD)/,labd labctl labfs) $(DESTDIR)$(BINDIR)
 	$(Q)install -m755 $(addprefix $(BUILD)/,labkeeper labbuild) $(DESTDIR)$(LIBEXECDIR)
+	$(Q)install -m644 $(BUILD)/labram.so $(DESTDIR)$(LIBEXECDIR)
 	$(Q)ln -sfr $(DESTDIR)$(BINDIR)/labd $(DESTDIR)$(BINDIR)/labfs $(DESTDIR)$(LIBEXECDIR)
 	$(Q)for f in $(patsubst stack/%,%,$(STACK)); do \
 		mode=644; [ ! -x "stack/$$f" ] || mode=755; \

@@ -69,7 +69,7 @@ struct boot {
 	struct qemu_config config;
 	char name[2 * NAME_MAX_LEN + 2], machine_id[33];
 	char run[IO_PATH], dir[IO_PATH], log[IO_PATH], image[IO_PATH];
-	char kernel[IO_PATH], initrd[IO_PATH];
+	char kernel[IO_PATH], initrd[IO_PATH], preload[IO_PATH];
 	char nic_name[LAB_MAX_NICS][8], ifname[LAB_MAX_NICS][IFNAMSIZ];
 	char mac[LAB_MAX_NICS][NAME_MAC_TEXT];
 };
@@ -119,7 +119,7 @@ static void fill_disks(struct boot *b, const struct instance *in)
 }
 
 static void fill(struct labd *d, const struct instance *in, const struct image *image,
-		 struct boot *b)
+		 const char *ram, struct boot *b)
 {
 	const json_t *spec = instance_spec(in);
 
@@ -133,6 +133,7 @@ static void fill(struct labd *d, const struct instance *in, const struct image *
 	image_dir(d, image, b->image);
 	io_path(b->kernel, "%s/vmlinuz", b->image);
 	io_path(b->initrd, "%s/initrd.img", b->image);
+	io_path(b->preload, "%s/labram.so", d->paths.exec);
 	b->config = (struct qemu_config){
 		.name = b->name,
 		.hostname = in->name,
@@ -142,6 +143,8 @@ static void fill(struct labd *d, const struct instance *in, const struct image *
 		.vcpus = (unsigned int)json_integer_value(json_object_get(spec, "vcpus")),
 		.memory = (uint64_t)json_integer_value(json_object_get(spec, "memory")),
 		.log = b->log,
+		.ram = ram,
+		.preload = b->preload,
 	};
 	if (!strcmp(image->boot, "direct")) {
 		b->config.kernel = b->kernel;
@@ -208,8 +211,6 @@ static int start_qemu(struct labd *d, struct instance *in, const struct boot *b,
 		r = record_console(d, in, b, err);
 	if (!r)
 		r = network_add_forwards(d, in, err);
-	if (!r)
-		r = qemu_cont(qmp, num_now_us() + CALL_US, err);
 	return r;
 }
 
@@ -232,36 +233,71 @@ static const struct image *ready_image(struct labd *d, const struct instance *in
 	return NULL;
 }
 
-int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
-	       struct lab_err *err)
+int boot_machine(struct labd *d, struct instance *in, char digest[DIGEST_HEX], struct lab_err *err)
 {
 	const struct image *image = ready_image(d, in, err);
 	autofree struct boot *b = image ? calloc(1, sizeof(*b)) : NULL;
-	char key[256];
+
+	if (!b)
+		return image ? lab_fail(err, -ENOMEM, "out of memory") : err->code;
+	fill(d, in, image, NULL, b);
+	return qemu_machine_digest(&b->config, digest, err);
+}
+
+int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab_err *err)
+{
+	const struct image *image = ready_image(d, in, err);
+	autofree struct boot *b = image ? calloc(1, sizeof(*b)) : NULL;
 	int r;
 
 	if (!b)
 		return image ? lab_fail(err, -ENOMEM, "out of memory") : err->code;
+	r = make_run_dir(d, in, err);
+	if (r < 0)
+		return r;
+	fill(d, in, image, ram, b);
+	return start_qemu(d, in, b, err);
+}
+
+void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why)
+{
+	struct lab_err first = *why;
+
+	if (in->guest)
+		(void)qemu_kill(&in->guest->proc, num_now_us() + CALL_US, NULL);
+	boot_clean(d, in, "failed", first.text);
+}
+
+void boot_begin(struct labd *d, struct instance *in)
+{
 	pthread_mutex_lock(&d->lock);
 	snprintf(in->want, sizeof(in->want), "running");
 	in->ready[0] = in->ready_text[0] = '\0';
 	pthread_mutex_unlock(&d->lock);
 	instance_set_state(d, in, "starting", "");
+}
+
+int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+	       struct lab_err *err)
+{
+	const struct image *image = ready_image(d, in, err);
+	char key[256];
+	int r;
+
+	if (!image)
+		return err->code;
+	boot_begin(d, in);
+	in->memory[0] = '\0';
 	job_item_step(job, item, "disks", duration_get(d, boot_key(d, in, key, sizeof(key))));
 	r = disks_make(d, in, image, err);
-	if (!r)
-		r = make_run_dir(d, in, err);
 	if (!r) {
-		fill(d, in, image, b);
 		job_item_step(job, item, "start", 0);
-		r = start_qemu(d, in, b, err);
+		r = boot_launch(d, in, NULL, err);
 	}
+	if (!r)
+		r = qemu_cont(in->guest->qmp, num_now_us() + CALL_US, err);
 	if (r < 0) {
-		struct lab_err first = err ? *err : (struct lab_err)LAB_ERR_INIT;
-
-		if (in->guest)
-			(void)qemu_kill(&in->guest->proc, num_now_us() + CALL_US, NULL);
-		boot_clean(d, in, "failed", first.text);
+		boot_failed(d, in, err);
 		return r;
 	}
 	watch_guest(d, in);

@@ -16,6 +16,27 @@ int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_
 	       struct lab_err *err);
 
 /**
+ * boot_machine() - Digest of the machine that an instance is by its specification
+ * qemu.h says what that is.
+ */
+int boot_machine(struct labd *d, struct instance *in, char digest[DIGEST_HEX], struct lab_err *err);
+
+/** boot_begin() - From now on it should run; state "starting" */
+void boot_begin(struct labd *d, struct instance *in);
+
+/**
+ * boot_launch() - Start the QEMU of an instance that has its disks and nics, stopped
+ * @ram:	a whole saved memory for it to map, or NULL
+ *
+ * Console and forwards are there; the caller lets it go, watches it and sets its state.
+ * On failure something may be left for boot_failed().
+ */
+int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab_err *err);
+
+/** boot_failed() - End what was started of an instance, state "failed" */
+void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why);
+
+/**
  * boot_wait_ready() - Wait until its probes succeed
  * On failure it runs on, with ready "no". Stores how long the boot took.
  */

@@ -56,10 +56,10 @@ int instance_save(struct labd *d, struct instance *in, struct lab_err *err)
 	r = store_run(d->store, err,
 		      "UPDATE instances SET state = ?, want = ?, applied = ?, image = ?, pid = ?,"
 		      " start_time = ?, digest = ?, started = ?, ready = ?, console_from = ?,"
-		      " changed = ?, error = ? WHERE id = ?",
-		      "sssiiisdsidsi", in->state, in->want, applied, in->image, (int64_t)in->pid,
+		      " changed = ?, error = ?, memory = ? WHERE id = ?",
+		      "sssiiisdsidssi", in->state, in->want, applied, in->image, (int64_t)in->pid,
 		      (int64_t)in->start_time, in->digest, in->started, in->ready, in->console_from,
-		      in->changed, in->error, in->id);
+		      in->changed, in->error, in->memory, in->id);
 	return r < 0 ? (int)r : 0;
 }
 

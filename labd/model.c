@@ -72,6 +72,16 @@ struct snapshot *model_snapshot(struct lab *lab, const char *name)
 	return NULL;
 }
 
+struct snapshot *model_snapshot_id(struct lab *lab, int64_t id)
+{
+	struct snapshot *sn;
+
+	TAILQ_FOREACH(sn, &lab->snapshots, link)
+		if (sn->id == id)
+			return sn;
+	return NULL;
+}
+
 static int busy(struct labd *d, const char *what, const char *name, int64_t id, struct lab_err *err)
 {
 	struct job *job = job_find(d, id);
@@ -167,6 +177,8 @@ static int load_lab(void *arg, sqlite3_stmt *st)
 	lab->changed = sqlite3_column_double(st, 6);
 	lab->protect = sqlite3_column_int(st, 7);
 	snprintf(lab->error, sizeof(lab->error), "%s", store_text(st, 8));
+	lab->golden = sqlite3_column_int64(st, 9);
+	lab->restore = sqlite3_column_int64(st, 10);
 	TAILQ_INSERT_TAIL(&d->labs, lab, link);
 	return lab->file && lab->spec ? 0 : -EUCLEAN;
 }
@@ -221,6 +233,7 @@ static int load_instance(void *arg, sqlite3_stmt *st)
 	in->created = sqlite3_column_double(st, 13);
 	in->changed = sqlite3_column_double(st, 14);
 	snprintf(in->error, sizeof(in->error), "%s", store_text(st, 15));
+	snprintf(in->memory, sizeof(in->memory), "%s", store_text(st, 16));
 	in->disks = json_array();
 	TAILQ_INSERT_TAIL(&lab->instances, in, link);
 	return in->disks ? 0 : -ENOMEM;
@@ -239,6 +252,7 @@ static int load_snapshot(void *arg, sqlite3_stmt *st)
 	snprintf(sn->name, sizeof(sn->name), "%s", store_text(st, 2));
 	snprintf(sn->parent, sizeof(sn->parent), "%s", store_text(st, 3));
 	sn->created = sqlite3_column_double(st, 4);
+	sn->memory = sqlite3_column_int(st, 5);
 	sn->members = json_array();
 	TAILQ_INSERT_TAIL(&lab->snapshots, sn, link);
 	return sn->members ? 0 : -ENOMEM;
@@ -286,15 +300,17 @@ int model_load(struct labd *d, struct lab_err *err)
 		{ load_image,
 		  "SELECT id, name, state, recipe, base, created, protect, error FROM images" },
 		{ load_lab, "SELECT id, name, file, spec, networks, created, changed, protect, "
-			    "error FROM labs" },
+			    "error, golden, restore FROM labs" },
 		{ load_network, "SELECT id, lab, name FROM networks ORDER BY id" },
 		{ load_instance,
 		  "SELECT id, lab, name, state, want, applied, image, pid, start_time, digest, "
 		  "started,"
-		  " ready, console_from, created, changed, error FROM instances ORDER BY id" },
-		{ load_snapshot,
-		  "SELECT id, lab, name, parent, created FROM snapshots WHERE state = 'ready'"
+		  " ready, console_from, created, changed, error, memory FROM instances"
 		  " ORDER BY id" },
+		{ load_snapshot,
+		  "SELECT id, lab, name, parent, created,"
+		  " EXISTS(SELECT 1 FROM memories WHERE snapshot = snapshots.id)"
+		  " FROM snapshots WHERE state = 'ready' ORDER BY id" },
 		{ load_layer, "SELECT path, instance, disk, base, size, snapshot FROM layers"
 			      " ORDER BY disk <> 'root', rowid" },
 	};

@@ -68,6 +68,7 @@ struct lab;
  * @guest:	while QEMU runs
  * @console_from: where the output of this boot begins in console.log
  * @disks:	[{"name", "size", "base", "path"}], root first
+ * @memory:	directory of the saved memory that its own stands on (memory.h), or ""
  */
 struct instance {
 	TAILQ_ENTRY(instance) link;
@@ -86,6 +87,7 @@ struct instance {
 	double started, created, changed;
 	struct guest *guest;
 	json_t *disks;
+	char memory[512];
 	int64_t job;
 };
 
@@ -95,6 +97,10 @@ struct network {
 	char name[NAME_MAX_LEN + 1];
 };
 
+/**
+ * struct snapshot
+ * @memory:	at least one member ran, and its memory is part of it
+ */
 struct snapshot {
 	TAILQ_ENTRY(snapshot) link;
 	int64_t id;
@@ -102,12 +108,15 @@ struct snapshot {
 	json_t *members;
 	uint64_t size;
 	double created;
+	bool memory;
 };
 
 /**
  * struct lab
  * @spec:	the specification (labfile.h)
  * @applied:	networks as the keeper has them
+ * @golden:	id of the snapshot that up and reset restore, 0 for none
+ * @restore:	id of the snapshot that is being restored, 0 for none
  * @keeper:	connection, NULL while the lab has none; used by the job that
  *		claimed the lab or one of its instances
  */
@@ -119,6 +128,7 @@ struct lab {
 	char error[LAB_ERR_TEXT];
 	char *file;
 	json_t *spec, *applied;
+	int64_t golden, restore;
 	struct keeper *keeper;
 	pthread_mutex_t keeper_lock;
 	double created, changed;
@@ -142,6 +152,7 @@ struct lab *model_lab(struct labd *d, const char *name);
 struct instance *model_instance(struct lab *lab, const char *name);
 struct instance *model_instance_id(struct labd *d, int64_t id);
 struct snapshot *model_snapshot(struct lab *lab, const char *name);
+struct snapshot *model_snapshot_id(struct lab *lab, int64_t id);
 
 /* Objects of the API; the lock is held; new references */
 json_t *image_json(struct labd *d, const struct image *im);

@@ -199,18 +199,33 @@ static int wait_monitor(const struct qemu_config *c, const struct qemu_proc *p, 
 	}
 }
 
+/* labram.so is given as a descriptor: its file need not be visible in the lab */
 static int spawn(struct keeper *k, const struct qemu_config *c, char *const *argv,
 		 struct qemu_proc *ret, struct lab_err *err)
 {
-	const char *taps[LAB_MAX_NICS];
+	autoclose int preload = open(c->preload, O_RDONLY | O_CLOEXEC);
+	const char *taps[LAB_MAX_NICS], *with_env[QEMU_MAX_WORDS + 4];
+	char ram[IO_PATH + 16];
+	size_t n = 0;
 	struct keeper_spawn spawn = {
-		.argv = (const char *const *)argv,
+		.argv = with_env,
+		.fds = &preload,
+		.nfds = 1,
 		.nics = taps,
 		.nnics = c->nnics,
 		.log = c->log,
 		.unprivileged = true,
 	};
 
+	if (preload < 0)
+		return lab_fail_errno(err, -errno, "%s", c->preload);
+	snprintf(ram, sizeof(ram), "LAB_RAM=%s", c->ram ? c->ram : QEMU_NO_RAM);
+	with_env[n++] = "/usr/bin/env";
+	with_env[n++] = "LD_PRELOAD=/proc/self/fd/3";
+	with_env[n++] = ram;
+	for (; *argv; argv++)
+		with_env[n++] = *argv;
+	with_env[n] = NULL;
 	for (size_t i = 0; i < c->nnics; i++)
 		taps[i] = c->nics[i].ifname;
 	return keeper_spawn(k, &spawn, &ret->pid, &ret->pidfd, err);
@@ -308,6 +323,24 @@ int qemu_adopt(pid_t pid, uint64_t start_time, const char *digest, const char *r
 	snprintf(ret->digest, sizeof(ret->digest), "%s", digest);
 	*ret_qmp = q;
 	return r;
+}
+
+bool qemu_has_open(pid_t pid, const char *path)
+{
+	char dir[64];
+	struct stat want, st;
+	autodir DIR *fds = NULL;
+	struct dirent *de;
+
+	snprintf(dir, sizeof(dir), "/proc/%d/fd", pid);
+	fds = opendir(dir);
+	if (!fds || stat(path, &want) < 0)
+		return false;
+	while ((de = readdir(fds)))
+		if (!fstatat(dirfd(fds), de->d_name, &st, 0) && st.st_dev == want.st_dev &&
+		    st.st_ino == want.st_ino)
+			return true;
+	return false;
 }
 
 /* ---- monitor commands ------------------------------------------------------ */

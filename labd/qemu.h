@@ -48,7 +48,13 @@ struct qemu_nic {
  * @vcpus, @memory: count; bytes
  * @kernel, @initrd, @cmdline: direct boot; kernel NULL: firmware boot
  * @log:	QEMU's own words (standard error)
+ * @ram:	file of a whole saved memory (ram.h) that its memory is to be a
+ *		private mapping of; NULL: it boots with empty memory
+ * @preload:	labram.so
  */
+#define QEMU_MAX_WORDS 160
+#define QEMU_NO_RAM "/dev/zero"
+#define QEMU_FIRST_TAP 4 /* descriptor 3 is labram.so */
 struct qemu_config {
 	const char *name, *hostname, *machine_id, *run_dir;
 	const struct accel *accel;
@@ -59,7 +65,7 @@ struct qemu_config {
 	size_t ndisks;
 	struct qemu_nic nics[LAB_MAX_NICS];
 	size_t nnics;
-	const char *log;
+	const char *log, *ram, *preload;
 };
 
 /**
@@ -79,10 +85,17 @@ struct qemu_proc {
 /**
  * qemu_argv() - Write the command line
  * @ret:	NULL-terminated, one malloced block per string; qemu_argv_free()
- * Taps are descriptors 3, 4, ... in the order of the nics.
+ * Taps are descriptors QEMU_FIRST_TAP, ... in the order of the nics.
  */
 int qemu_argv(const struct qemu_config *config, char ***ret, struct lab_err *err);
 void qemu_argv_free(char **argv);
+
+/**
+ * qemu_machine_digest() - Of all that a saved guest needs to be the same
+ * Machine, processor, devices and their order, addresses; not where files are.
+ */
+int qemu_machine_digest(const struct qemu_config *config, char digest[DIGEST_HEX],
+			struct lab_err *err);
 
 /**
  * qemu_start() - Start QEMU in the lab, stopped before its first instruction
@@ -107,6 +120,40 @@ int qemu_start(struct keeper *k, const struct qemu_config *config, uint64_t dead
 int qemu_adopt(pid_t pid, uint64_t start_time, const char *digest, const char *run_dir,
 	       uint64_t deadline, struct qemu_proc *ret, struct qmp **ret_qmp, struct lab_err *err);
 
+/**
+ * qemu_save_devices() - Save the devices of a stopped guest, memory excepted
+ * @path:	empty qcow2 file of 64 MiB or so, which QEMU may write
+ */
+int qemu_save_devices(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err);
+
+/**
+ * qemu_load_devices() - Bring the devices of a stopped guest back
+ * Its memory must be that of the state already: devices look into it.
+ * @path:	as qemu_save_devices() left it, a copy that QEMU may write
+ */
+int qemu_load_devices(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err);
+
+/**
+ * qemu_add_overlay(), qemu_use_overlay() - Let a disk be written to another file
+ * The first opens @path, an empty overlay of the file the disk is written to now; the
+ * second, quick, switches. Between the two nothing has happened.
+ * @disk:	its name
+ * @node:	a name for it that QEMU does not know yet
+ */
+int qemu_add_overlay(struct qmp *q, const char *path, const char *node, uint64_t deadline,
+		     struct lab_err *err);
+int qemu_use_overlay(struct qmp *q, const char *disk, const char *node, uint64_t deadline,
+		     struct lab_err *err);
+
+/** qemu_drop_overlay() - Undo qemu_add_overlay(); fails once it is in use */
+int qemu_drop_overlay(struct qmp *q, const char *node, uint64_t deadline, struct lab_err *err);
+
+/** qemu_announce() - Tell switches where the guest's addresses are now */
+int qemu_announce(struct qmp *q, uint64_t deadline, struct lab_err *err);
+
+/** qemu_version() - "7.2.22 (Debian ...)" of the program that guests run on; asked once */
+const char *qemu_version(void);
+
 /* Monitor commands; 0 or negative errno */
 int qemu_cont(struct qmp *q, uint64_t deadline, struct lab_err *err);
 int qemu_pause(struct qmp *q, uint64_t deadline, struct lab_err *err);
@@ -119,6 +166,9 @@ int qemu_powerdown(struct qmp *q, uint64_t deadline, struct lab_err *err);
  * Return: 0; -ETIMEDOUT if the kernel has not ended it by then
  */
 int qemu_kill(const struct qemu_proc *p, uint64_t deadline, struct lab_err *err);
+
+/** qemu_has_open() - Whether a process has a file open */
+bool qemu_has_open(pid_t pid, const char *path);
 
 /**
  * qemu_usage() - Memory and processor time of a process

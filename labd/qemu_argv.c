@@ -14,12 +14,9 @@
  *	01	VGA		02	virtio-serial	03	rng	04	pvpanic
  *	08-10	disks, in order	11-18	nics, in order	1f	ICH9 (q35's own)
  *
- * RAM is the memory backend "m". It is anonymous (memory-backend-ram): a private
- * mapping of a memfd would cost each written page twice, the page of the file and
- * its copy. A guest whose RAM is to become a golden is started with
- * memory-backend-file,share=on on a memfd of ours instead, because the one that
- * memory-backend-memfd makes can never be sealed afterwards (F_SEAL_SEAL). The
- * id, and so the name of the RAM block in the stream, is the same in all cases.
+ * RAM is the memory backend "m", of a file with share=on, so that QEMU leaves it out
+ * of what it saves (x-ignore-shared). In truth it is a private mapping, of a saved
+ * memory or of /dev/zero: preload/labram.c says how and why.
  *
  * No option is guessed by QEMU: no user configuration, no default devices, each
  * block driver named down to the file. Only qcow2's backing files are opened by
@@ -40,7 +37,6 @@
 
 #define PROGRAM "/usr/bin/qemu-system-x86_64"
 #define MIB (1024 * 1024)
-#define MAX_WORDS 160
 #define MAX_KERNEL_LINE 2047 /* COMMAND_LINE_SIZE of x86, less its NUL */
 
 enum slot {
@@ -69,7 +65,7 @@ struct words {
 /* Add one word; takes @word, NULL means that there was no memory for it */
 static void add_word(struct words *w, char *word)
 {
-	if (!word || w->failed || w->n + 1 >= MAX_WORDS) {
+	if (!word || w->failed || w->n + 1 >= QEMU_MAX_WORDS) {
 		w->failed = true;
 		free(word);
 		return;
@@ -119,6 +115,7 @@ static const char *quote(char buf[IO_PATH], const char *value)
 static void add_machine(struct words *w, const struct qemu_config *c)
 {
 	uint64_t mib = (c->memory + MIB - 1) / MIB;
+	char path[IO_PATH];
 
 	/* no SMM, SATA, SMBus or vmport: nobody uses them, and the guest need not probe them */
 	add(w, "-machine",
@@ -133,7 +130,8 @@ static void add_machine(struct words *w, const struct qemu_config *c)
 	add(w, "-cpu", "%s", c->accel->cpu);
 	add(w, "-smp", "%u", c->vcpus);
 	add(w, "-m", "%" PRIu64 "M", mib);
-	add(w, "-object", "memory-backend-ram,id=m,size=%" PRIu64 "M", mib);
+	add(w, "-object", "memory-backend-file,id=m,size=%" PRIu64 "M,share=on,mem-path=%s", mib,
+	    quote(path, c->ram ? c->ram : QEMU_NO_RAM));
 }
 
 static void add_identity(struct words *w, const struct qemu_config *c)
@@ -144,7 +142,12 @@ static void add_identity(struct words *w, const struct qemu_config *c)
 	    instance ? instance + 1 : c->name);
 	add(w, "-uuid", "%.8s-%.4s-%.4s-%.4s-%.12s", id, id + 8, id + 12, id + 16, id + 20);
 	add(w, "-smbios", "type=1,manufacturer=labd,product=virtual laboratory,serial=%s", c->name);
-	add(w, "-device", "vmgenid,guid=auto");
+	/*
+	 * The machine's own, and not a new one each start: a restored guest is not told that
+	 * it was, and draws the same random numbers, until it is asked to reseed
+	 */
+	add(w, "-device", "vmgenid,guid=%.8s-%.4s-%.4s-%.4s-%.12s", id, id + 8, id + 12, id + 16,
+	    id + 20);
 }
 
 /*
@@ -156,7 +159,8 @@ static void add_behaviour(struct words *w)
 	add(w, "-no-user-config", NULL);
 	add(w, "-nodefaults", NULL);
 	add(w, "-S", NULL);
-	add(w, "-rtc", "base=utc");
+	/* the guest's time goes on where a restored guest was, its hardware clock as well */
+	add(w, "-rtc", "base=utc,clock=vm");
 	add(w, "-action", "panic=pause");
 	add(w, "-boot", "strict=on");
 	add(w, "-msg", "timestamp=on");
@@ -216,7 +220,7 @@ static void add_disk(struct words *w, const struct qemu_disk *disk, size_t i)
 
 static void add_nic(struct words *w, const struct qemu_nic *nic, size_t i)
 {
-	add(w, "-netdev", "tap,id=net%zu,fd=%zu,vhost=off", i, i + 3);
+	add(w, "-netdev", "tap,id=net%zu,fd=%zu,vhost=off", i, i + QEMU_FIRST_TAP);
 	/* no option ROM: nobody boots from the network, and reading it takes time */
 	add(w, "-device",
 	    "virtio-net-pci,id=nic-%s,netdev=net%zu,mac=%s,host_mtu=%u,romfile=,addr=%#x",
@@ -266,7 +270,7 @@ static int check_config(const struct qemu_config *c, struct lab_err *err)
 
 int qemu_argv(const struct qemu_config *config, char ***ret, struct lab_err *err)
 {
-	struct words w = { .argv = calloc(MAX_WORDS, sizeof(char *)) };
+	struct words w = { .argv = calloc(QEMU_MAX_WORDS, sizeof(char *)) };
 	int r = check_config(config, err);
 
 	if (r < 0 || !w.argv) {
@@ -288,6 +292,37 @@ int qemu_argv(const struct qemu_config *config, char ***ret, struct lab_err *err
 		return lab_fail(err, -ENOMEM, "out of memory for QEMU's command line");
 	}
 	*ret = w.argv;
+	return 0;
+}
+
+int qemu_machine_digest(const struct qemu_config *config, char digest[DIGEST_HEX],
+			struct lab_err *err)
+{
+	struct qemu_config c = *config;
+	autofree char *text = NULL;
+	size_t len = 0;
+	char **argv;
+	FILE *f;
+	int r;
+
+	/* where its files are is not part of a machine */
+	c.name = "-";
+	c.run_dir = "/";
+	c.ram = c.log = NULL;
+	c.kernel = c.kernel ? "-" : NULL;
+	c.initrd = c.initrd ? "-" : NULL;
+	for (size_t i = 0; i < c.ndisks; i++)
+		c.disks[i].path = c.disks[i].name;
+	r = qemu_argv(&c, &argv, err);
+	if (r < 0)
+		return r;
+	f = open_memstream(&text, &len);
+	for (size_t i = 0; f && argv[i]; i++)
+		fprintf(f, "%s\n", argv[i]);
+	qemu_argv_free(argv);
+	if (!f || fclose(f))
+		return lab_fail(err, -ENOMEM, "out of memory");
+	digest_hex(digest, text, len);
 	return 0;
 }
 

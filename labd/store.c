@@ -55,6 +55,16 @@ static const char *const migrations[] = {
 	" snapshot INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE jobs(id INTEGER PRIMARY KEY, json TEXT NOT NULL);"
 	"CREATE TABLE durations(key TEXT PRIMARY KEY, seconds REAL NOT NULL);",
+	/*
+	 * golden: the snapshot that up and reset restore; restore: the one that is being
+	 * restored now; memory: what the instance's memory stands on
+	 */
+	"ALTER TABLE labs ADD COLUMN golden INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE labs ADD COLUMN restore INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE instances ADD COLUMN memory TEXT NOT NULL DEFAULT '';"
+	"CREATE TABLE memories(dir TEXT PRIMARY KEY, snapshot INTEGER NOT NULL,"
+	" instance INTEGER NOT NULL REFERENCES instances(id) ON DELETE CASCADE,"
+	" base TEXT NOT NULL DEFAULT '', seal TEXT NOT NULL DEFAULT '');",
 };
 
 /* sqlite's results as errno; the only place that knows them */

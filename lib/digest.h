@@ -30,4 +30,12 @@ uint64_t digest_u64(const void *data, size_t len);
  */
 int digest_fd(int fd, char buf[DIGEST_HEX], struct lab_err *err);
 
+/**
+ * digest_sparse_fd() - SHA-256 of a sparse file, without reading its holes
+ *
+ * Of its size and of each 64 KiB that are not all zero, with their offset: so it
+ * does not depend on where the filesystem keeps holes.
+ */
+int digest_sparse_fd(int fd, char buf[DIGEST_HEX], struct lab_err *err);
+
 #endif

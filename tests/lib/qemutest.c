@@ -71,6 +71,8 @@ void qt_init(struct qt_guest *g, unsigned int id)
 	snprintf(g->log, sizeof(g->log), "%s/qemu.log", g->lab.state);
 	snprintf(g->console, sizeof(g->console), "%s/console.log", g->lab.state);
 	snprintf(g->listen, sizeof(g->listen), "%s/console", g->lab.run);
+	snprintf(g->preload, sizeof(g->preload), "%s/labram.so",
+		 getenv("LABD_EXEC") ? getenv("LABD_EXEC") : "build");
 	take_image(g);
 	nt_network(&g->lab, "net", "10.9.0.0/24", "10.9.0.1", false);
 	nt_nic(&g->lab, "tap0", "net", MAC, "10.9.0.2", "guest");
@@ -92,6 +94,7 @@ void qt_init(struct qt_guest *g, unsigned int id)
 		.nics = { { .name = "eth0", .ifname = "tap0", .mac = MAC, .mtu = 1500 } },
 		.nnics = 1,
 		.log = g->log,
+		.preload = g->preload,
 	};
 }
 

@@ -19,6 +19,7 @@
 struct qt_guest {
 	struct nt_lab lab;
 	char dir[256], kernel[300], initrd[300], disk[300], console[300], listen[300], log[300];
+	char preload[300];
 	char cmdline[512];
 	struct accel accel;
 	struct qemu_config config;

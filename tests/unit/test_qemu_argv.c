@@ -83,13 +83,13 @@ static void test_plain(void **state)
 	assert_true(has_word(argv, "00112233-4455-6677-8899-aabbccddeeff"));
 	assert_true(has_word(
 		argv, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
-	assert_non_null(value_of(argv, "-object", "memory-backend-ram,id=m,size=512M"));
+	assert_non_null(value_of(argv, "-object", "memory-backend-file,id=m,size=512M,share=on,mem-path=/dev/zero"));
 	assert_non_null(strstr(value_of(argv, "-machine", "q35"), "memory-backend=m"));
 	assert_string_equal(value_of(argv, "-append", ""),
 			    "root=/dev/vda hostname=db systemd.hostname=db "
 			    "systemd.machine_id=00112233445566778899aabbccddeeff");
-	assert_string_equal(value_of(argv, "-netdev", "tap,id=net0"), "tap,id=net0,fd=3,vhost=off");
-	assert_string_equal(value_of(argv, "-netdev", "tap,id=net1"), "tap,id=net1,fd=4,vhost=off");
+	assert_string_equal(value_of(argv, "-netdev", "tap,id=net0"), "tap,id=net0,fd=4,vhost=off");
+	assert_string_equal(value_of(argv, "-netdev", "tap,id=net1"), "tap,id=net1,fd=5,vhost=off");
 	qemu_argv_free(argv);
 	qemu_argv_free(NULL);
 }

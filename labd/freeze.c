@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* freeze.c - running instances at one instant: their disks, devices and memory */
+#define _GNU_SOURCE
+#include "labd/freeze.h"
+
+#include "labd/boot.h"
+#include "labd/disk.h"
+#include "labd/memory.h"
+#include "labd/work.h"
+#include "lib/io.h"
+#include "lib/num.h"
+#include "lib/run.h"
+#include "lib/util.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#define CALL_US (10 * 1000000ULL)
+#define MIB (1024 * 1024ULL)
+
+/**
+ * struct member - an instance while it is frozen
+ * @runs:	it is to go on afterwards
+ */
+struct member {
+	struct labd *d;
+	struct job_item *item;
+	struct job *job;
+	struct instance *in;
+	int64_t snapshot;
+	bool whole, runs;
+	struct ram ram;
+	struct ram_chain chain;
+	struct lab_err err;
+};
+
+const char *freeze_node(int64_t snapshot, size_t disk, char buf[32])
+{
+	snprintf(buf, 32, "blk%zu-%lld", disk, (long long)snapshot);
+	return buf;
+}
+
+static const char *disk_text(const struct instance *in, size_t i, const char *key)
+{
+	return json_string_value(json_object_get(json_array_get(in->disks, i), key));
+}
+
+/* What it was started with is what its specification says still */
+static int check_spec(const struct instance *in, struct lab_err *err)
+{
+	static const char *const keys[] = { "memory", "vcpus", "image", "disks", "networks" };
+	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!json_equal(json_object_get(was, keys[i]),
+				json_object_get(instance_spec(in), keys[i])))
+			return lab_fail(err, -EBUSY,
+					"its %s is to change when it is started again: labctl up "
+					"first",
+					keys[i]);
+	return 0;
+}
+
+static int open_memory(struct member *m)
+{
+	const json_t *size = json_object_get(instance_spec(m->in), "memory");
+	struct instance *in = m->in;
+	int r = check_spec(in, &m->err);
+
+	m->chain.size = ((uint64_t)json_integer_value(size) + MIB - 1) / MIB * MIB;
+	if (!r)
+		r = ram_open(in->pid, in->guest->proc.pidfd, m->chain.size, &m->ram, &m->err);
+	if (!r)
+		r = memory_begin(m->d, in, m->snapshot, m->whole, &m->chain, &m->err);
+	return r;
+}
+
+/* The file that QEMU saves the devices into */
+static int make_state_file(struct member *m, char path[IO_PATH])
+{
+	const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", path, "64M", NULL };
+	struct run run = { .argv = argv, .deadline = num_now_us() + 60 * 1000000ULL };
+	uid_t uid = keeper_uid(lab_host_id(m->d, m->in->lab));
+	int r = run_program(&run, NULL, &m->err);
+
+	if (!r && !geteuid() && chown(path, uid, (gid_t)-1) < 0)
+		r = lab_fail_errno(&m->err, -errno, "%s", path);
+	return r;
+}
+
+static const char *state_path(const struct member *m, char path[IO_PATH])
+{
+	char dir[IO_PATH];
+
+	return io_path(path, "%s/state.qcow2", memory_dir(m->d, m->in, m->snapshot, dir));
+}
+
+static int open_overlays(struct member *m, struct qmp *q)
+{
+	char node[32];
+	int r = disks_freeze(m->d, m->in, m->snapshot, &m->err);
+
+	for (size_t i = 0; !r && i < json_array_size(m->in->disks); i++)
+		r = qemu_add_overlay(q, disk_text(m->in, i, "path"),
+				     freeze_node(m->snapshot, i, node), num_now_us() + CALL_US,
+				     &m->err);
+	return r;
+}
+
+static int prepare(struct member *m)
+{
+	struct qmp *q = boot_monitor(m->d, m->in, &m->err);
+	char path[IO_PATH];
+	int r = q ? open_memory(m) : m->err.code;
+
+	job_item_step(m->job, m->item, "memory", 0);
+	if (!r && m->runs)
+		r = ram_save(&m->ram, &m->chain, &m->err);
+	if (!r)
+		r = make_state_file(m, (char *)state_path(m, path));
+	return r < 0 ? r : open_overlays(m, q);
+}
+
+static int stop(struct member *m)
+{
+	return m->runs ? qemu_pause(m->in->guest->qmp, num_now_us() + CALL_US, &m->err) : 0;
+}
+
+static int save(struct member *m)
+{
+	struct qmp *q = m->in->guest->qmp;
+	uint64_t deadline = num_now_us() + CALL_US;
+	char path[IO_PATH], node[32];
+	int r = ram_save(&m->ram, &m->chain, &m->err);
+
+	if (!r)
+		r = qemu_save_devices(q, state_path(m, path), deadline, &m->err);
+	for (size_t i = 0; !r && i < json_array_size(m->in->disks); i++)
+		r = qemu_use_overlay(q, disk_text(m->in, i, "name"),
+				     freeze_node(m->snapshot, i, node), deadline, &m->err);
+	return r;
+}
+
+static int go_on(struct member *m)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	int r = m->runs && m->in->guest->qmp ?
+			qemu_cont(m->in->guest->qmp, num_now_us() + CALL_US, &err) :
+			0;
+
+	if (r < 0 && !m->err.code)
+		m->err = err;
+	return r;
+}
+
+static int finish(struct member *m)
+{
+	job_item_step(m->job, m->item, "digests", 0);
+	return memory_finish(m->d, m->in, m->snapshot, m->whole, &m->chain, &m->err);
+}
+
+struct step {
+	struct member *members;
+	int (*run)(struct member *m);
+};
+
+static void run_one(void *arg, size_t i)
+{
+	const struct step *step = arg;
+	struct member *m = &step->members[i];
+	int r = step->run(m);
+
+	m->err.code = MIN(r, 0);
+}
+
+/* One step for all; the first failure */
+static int all(struct member *members, size_t n, int (*run)(struct member *m), struct lab_err *err)
+{
+	work_fan_out(n, run_one, &(struct step){ members, run });
+	for (size_t i = 0; i < n; i++)
+		if (members[i].err.code)
+			return lab_fail(err, members[i].err.code, "instance %s: %s",
+					members[i].in->name, members[i].err.text);
+	return 0;
+}
+
+static int behind_barrier(struct member *members, size_t n, struct job *job, struct lab_err *err)
+{
+	struct lab_err late = LAB_ERR_INIT;
+	double began = num_wall();
+	int r = all(members, n, stop, err), on;
+
+	if (!r)
+		r = all(members, n, save, err);
+	on = all(members, n, go_on, r < 0 ? &late : err);
+	job_log(job, "paused for %.0f ms", (num_wall() - began) * 1e3);
+	return r < 0 ? r : on;
+}
+
+int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
+	       int64_t snapshot, bool whole, struct lab_err *err)
+{
+	autofree struct member *members = calloc(n + 1, sizeof(*members));
+	int r;
+
+	if (!members)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		members[i] = (struct member){
+			.d = d,
+			.job = job,
+			.item = job_item(job, ins[i]->name),
+			.in = ins[i],
+			.snapshot = snapshot,
+			.whole = whole,
+			.runs = !strcmp(ins[i]->state, "running"),
+			.ram = { .mem = -EBADF, .pagemap = -EBADF },
+		};
+	r = all(members, n, prepare, err);
+	if (!r)
+		r = job_check(job, err);
+	if (!r)
+		r = behind_barrier(members, n, job, err);
+	if (!r)
+		r = all(members, n, finish, err);
+	for (size_t i = 0; i < n; i++) {
+		ram_close(&members[i].ram);
+		ram_chain_close(&members[i].chain);
+		job_item_end(job, members[i].item, r);
+	}
+	return r;
+}
+
+void freeze_undo(struct labd *d, struct instance *in, int64_t snapshot)
+{
+	struct qmp *q = boot_monitor(d, in, NULL);
+	char node[32];
+
+	for (size_t i = 0; q && i < json_array_size(in->disks); i++)
+		(void)qemu_drop_overlay(q, freeze_node(snapshot, i, node), num_now_us() + CALL_US,
+					NULL);
+}

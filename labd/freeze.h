@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * freeze.h - running instances at one instant: their disks, devices and memory
+ *
+ * DOC: Theory of Operation
+ *
+ * The instances of a snapshot are saved behind one barrier:
+ *
+ *	prepare	while they run: most of the memory is written, overlays are made and
+ *		opened
+ *	stop	all of them, at the same time
+ *	save	what memory has changed since, the devices; disks switch to their overlays
+ *	go on	all of them
+ *	finish	while they run again: digests, manifests, rows
+ *
+ * No guest goes on before the last one has stopped. So nothing can be received in the
+ * snapshot that was not sent in it: each cut is consistent. Frames on their way
+ * are delivered to the guests that go on; to a restored one they are lost.
+ */
+#ifndef LABD_FREEZE_H
+#define LABD_FREEZE_H
+
+#include "labd/job.h"
+#include "labd/model.h"
+
+/**
+ * freeze_run() - Save running or paused instances for a snapshot
+ * @ins:	@n instances, all of one claimed lab
+ * @whole:	their memories are to stand on nothing
+ *
+ * They are as they were afterwards, whatever happens: running ones run, paused ones are
+ * paused. If it fails the caller undoes the snapshot.
+ */
+int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
+	       int64_t snapshot, bool whole, struct lab_err *err);
+
+/** freeze_node() - QEMU's name for the overlay of a disk after a snapshot; @buf: 32 bytes */
+const char *freeze_node(int64_t snapshot, size_t disk, char buf[32]);
+
+/** freeze_undo() - Let a running instance forget overlays that it does not use yet */
+void freeze_undo(struct labd *d, struct instance *in, int64_t snapshot);
+
+#endif

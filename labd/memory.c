@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* memory.c - the memories of running instances in snapshots */
+#define _GNU_SOURCE
+#include "labd/memory.h"
+
+#include "labd/boot.h"
+#include "labd/store.h"
+#include "lib/digest.h"
+#include "lib/io.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MANIFEST "manifest.json"
+#define MAX_MANIFEST (64 << 10)
+#define MAX_SEAL 2048
+
+/* A row of the table `memories` */
+struct row {
+	char dir[IO_PATH], base[IO_PATH], seal[MAX_SEAL];
+	bool found;
+};
+
+static int read_row(void *arg, sqlite3_stmt *st)
+{
+	struct row *row = arg;
+
+	snprintf(row->dir, sizeof(row->dir), "%s", store_text(st, 0));
+	snprintf(row->base, sizeof(row->base), "%s", store_text(st, 1));
+	snprintf(row->seal, sizeof(row->seal), "%s", store_text(st, 2));
+	row->found = true;
+	return 0;
+}
+
+static struct row *find_row(struct labd *d, const char *dir)
+{
+	struct row *row = calloc(1, sizeof(*row));
+
+	if (row)
+		(void)store_each(d->store, NULL, read_row, row,
+				 "SELECT dir, base, seal FROM memories WHERE dir = ?", "s", dir);
+	if (row && !row->found) {
+		free(row);
+		return NULL;
+	}
+	return row;
+}
+
+const char *memory_dir(struct labd *d, const struct instance *in, int64_t snapshot, char *buf)
+{
+	char dir[IO_PATH];
+
+	return io_path(buf, "%s/snapshots/%lld/%lld", lab_dir(d, in->lab, dir),
+		       (long long)snapshot, (long long)in->id);
+}
+
+bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot)
+{
+	char dir[IO_PATH];
+	autofree struct row *row = find_row(d, memory_dir(d, in, snapshot, dir));
+
+	return row != NULL;
+}
+
+int memory_open(struct labd *d, const char *dir, struct ram_chain *c, struct lab_err *err)
+{
+	autofree struct row *row = find_row(d, dir);
+	int r;
+
+	if (!row)
+		return lab_fail(err, -ENOENT, "there is no memory in %s", dir);
+	r = *row->base ? memory_open(d, row->base, c, err) : 0;
+	return r < 0 ? r : ram_chain_push(c, dir, err);
+}
+
+const char *memory_file(struct labd *d, const char *dir, char *buf)
+{
+	autofree struct row *row = find_row(d, dir);
+
+	return row && *row->base ? memory_file(d, row->base, buf) : io_path(buf, "%s/ram", dir);
+}
+
+int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+		 struct ram_chain *c, struct lab_err *err)
+{
+	char dir[IO_PATH];
+	int r = *in->memory ? memory_open(d, in->memory, c, err) : 0;
+
+	memory_dir(d, in, snapshot, dir);
+	if (!r)
+		r = io_mkdirs(dir, 0711);
+	if (!r)
+		r = whole ? ram_chain_flatten(c, dir, err) : ram_chain_create(c, dir, err);
+	return lab_wrap(err, r, "its memory");
+}
+
+/* ---- manifest and seal ------------------------------------------------------- */
+
+/* Digest of one file; memory is sparse, and only what it holds is read */
+static int digest_file(int dirfd, const char *name, char hex[DIGEST_HEX], uint64_t *ret_size,
+		       struct lab_err *err)
+{
+	autoclose int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return lab_fail_errno(err, -errno, "%s", name);
+	*ret_size = (uint64_t)st.st_size;
+	return strcmp(name, "ram") ? digest_fd(fd, hex, err) : digest_sparse_fd(fd, hex, err);
+}
+
+static bool is_part(const struct dirent *de)
+{
+	return de->d_name[0] != '.' && strcmp(de->d_name, MANIFEST);
+}
+
+/* {name: {"size", "sha256"}} of all files in a directory but the manifest */
+static int digest_all(const char *path, json_t *files, struct lab_err *err)
+{
+	autodir DIR *dir = opendir(path);
+	struct dirent *de;
+	int r = dir ? 0 : lab_fail_errno(err, -errno, "%s", path);
+
+	while (!r && (de = readdir(dir))) {
+		char hex[DIGEST_HEX];
+		uint64_t size = 0;
+
+		if (!is_part(de))
+			continue;
+		r = digest_file(dirfd(dir), de->d_name, hex, &size, err);
+		if (!r)
+			json_object_set_new(files, de->d_name,
+					    json_pack("{s:I s:s}", "size", (json_int_t)size,
+						      "sha256", hex));
+	}
+	return r;
+}
+
+static void add_seal(char *seal, size_t size, int dirfd, const char *name)
+{
+	size_t n = strlen(seal);
+	struct stat st = { 0 };
+
+	(void)fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW);
+	snprintf(seal + n, size - n, " %s:%lx:%lx:%lld:%lld.%ld:%lld.%ld", name,
+		 (unsigned long)st.st_dev, (unsigned long)st.st_ino, (long long)st.st_size,
+		 (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec,
+		 st.st_ctim.tv_nsec);
+}
+
+/* What stat() says of the manifest and of the files it names, and the host's boot */
+static void make_seal(const char *path, const json_t *files, char seal[MAX_SEAL])
+{
+	autoclose int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autofree char *boot = NULL;
+	const char *name;
+	json_t *file;
+
+	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL) < 0)
+		boot = NULL;
+	snprintf(seal, MAX_SEAL, "%.36s", boot ? boot : "");
+	add_seal(seal, MAX_SEAL, dirfd, MANIFEST);
+	json_object_foreach((json_t *)files, name, file)
+		add_seal(seal, MAX_SEAL, dirfd, name);
+}
+
+static json_t *manifest_new(struct labd *d, struct instance *in, const struct ram_chain *c,
+			    const char *base, struct lab_err *err)
+{
+	char machine[DIGEST_HEX];
+
+	if (boot_machine(d, in, machine, err) < 0)
+		return NULL;
+	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:{}}", "version", 1, "machine", machine,
+			 "qemu", qemu_version(), "accel", d->accel.name, "cpu", d->accel.cpu,
+			 "memory", (json_int_t)c->size, "base", base, "files");
+}
+
+/* Nobody writes to it any more; a guest's QEMU may read it */
+static int close_files(struct labd *d, const struct instance *in, const char *dir, json_t *files,
+		       struct lab_err *err)
+{
+	gid_t gid = (gid_t)keeper_uid(lab_host_id(d, in->lab));
+	char path[IO_PATH];
+	const char *name;
+	json_t *file;
+
+	json_object_foreach(files, name, file) {
+		io_path(path, "%s/%s", dir, name);
+		if (!geteuid() && chown(path, 0, gid) < 0)
+			return lab_fail_errno(err, -errno, "%s", path);
+		if (chmod(path, 0440) < 0)
+			return lab_fail_errno(err, -errno, "%s", path);
+	}
+	return 0;
+}
+
+static int put_row(struct labd *d, const struct instance *in, int64_t snapshot, const char *dir,
+		   const char *base, const char *seal, struct lab_err *err)
+{
+	int64_t r = store_run(d->store, err,
+			      "INSERT OR REPLACE INTO memories(dir, snapshot, instance, base, seal)"
+			      " VALUES(?, ?, ?, ?, ?)",
+			      "siiss", dir, snapshot, in->id, base, seal);
+
+	return r < 0 ? (int)r : 0;
+}
+
+int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+		  struct ram_chain *c, struct lab_err *err)
+{
+	char dir[IO_PATH], path[IO_PATH], seal[MAX_SEAL];
+	const char *base = whole ? "" : in->memory;
+	autojson json_t *manifest = manifest_new(d, in, c, base, err);
+	json_t *files = json_object_get(manifest, "files");
+	autofree char *text = NULL;
+	int r = manifest ? ram_chain_finish(c, memory_dir(d, in, snapshot, dir), err) : err->code;
+
+	if (!r)
+		r = digest_all(dir, files, err);
+	if (!r)
+		r = close_files(d, in, dir, files, err);
+	if (r < 0)
+		return r;
+	text = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS);
+	if (!text)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = io_write_file(AT_FDCWD, io_path(path, "%s/" MANIFEST, dir), text, strlen(text), 0400);
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	make_seal(dir, files, seal);
+	r = put_row(d, in, snapshot, dir, base, seal, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&d->lock);
+	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
+	pthread_mutex_unlock(&d->lock);
+	return instance_save(d, in, err);
+}
+
+/* ---- checking ---------------------------------------------------------------- */
+
+static int same(const json_t *manifest, const char *key, const char *now, const char *what,
+		struct lab_err *err)
+{
+	const char *then = json_string_value(json_object_get(manifest, key));
+
+	if (then && !strcmp(then, now))
+		return 0;
+	return lab_fail(err, -ESTALE, "its memory was saved with %s %.100s, and this is %.100s",
+			what, then ? then : "(none)", now);
+}
+
+static int check_machine(struct labd *d, struct instance *in, const json_t *manifest,
+			 struct lab_err *err)
+{
+	char machine[DIGEST_HEX];
+	int r = same(manifest, "accel", d->accel.name, "the accelerator", err);
+
+	if (!r)
+		r = same(manifest, "qemu", qemu_version(), "QEMU", err);
+	if (!r)
+		r = same(manifest, "cpu", d->accel.cpu, "the processor", err);
+	if (!r)
+		r = boot_machine(d, in, machine, err);
+	if (!r && strcmp(machine, json_string_value(json_object_get(manifest, "machine")) ?: ""))
+		r = lab_fail(err, -ESTALE,
+			     "its memory was saved with another machine: memory, processors, disks,"
+			     " networks or image have changed since");
+	return r;
+}
+
+/* The manifest, and all files it names, are what they were */
+static int check_files(const char *dir, const json_t *manifest, struct lab_err *err)
+{
+	autojson json_t *now = json_object();
+	const char *name;
+	json_t *then;
+	int r = digest_all(dir, now, err);
+
+	json_object_foreach(json_object_get(manifest, "files"), name, then)
+		if (!r && !json_equal(then, json_object_get(now, name)))
+			r = lab_fail(err, -EUCLEAN,
+				     "%s/%s is damaged: its size or digest is not what the manifest"
+				     " says",
+				     dir, name);
+	return r;
+}
+
+static int read_manifest(const char *dir, json_t **ret, struct lab_err *err)
+{
+	autofree char *text = NULL;
+	char path[IO_PATH];
+	int r = io_read_file(AT_FDCWD, io_path(path, "%s/" MANIFEST, dir), MAX_MANIFEST, &text,
+			     NULL);
+
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	*ret = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(json_object_get(*ret, "files")))
+		return lab_fail(err, -EUCLEAN, "%s is damaged", path);
+	return 0;
+}
+
+/* The files of a memory and of all it stands on; @in: also whether its machine fits */
+static int check(struct labd *d, struct instance *in, const char *dir, struct lab_err *err)
+{
+	autofree struct row *row = find_row(d, dir);
+	autojson json_t *manifest = NULL;
+	char seal[MAX_SEAL];
+	int r;
+
+	if (!row)
+		return lab_fail(err, -ENOENT, "there is no memory in %s", dir);
+	r = *row->base ? check(d, NULL, row->base, err) : 0;
+	if (!r)
+		r = read_manifest(dir, &manifest, err);
+	if (!r && in)
+		r = check_machine(d, in, manifest, err);
+	if (r < 0)
+		return r;
+	make_seal(dir, json_object_get(manifest, "files"), seal);
+	if (!strcmp(seal, row->seal))
+		return 0;
+	r = check_files(dir, manifest, err);
+	if (!r)
+		(void)store_run(d->store, NULL, "UPDATE memories SET seal = ? WHERE dir = ?", "ss",
+				seal, dir);
+	return r;
+}
+
+int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
+{
+	char dir[IO_PATH];
+
+	return lab_wrap(err, check(d, in, memory_dir(d, in, snapshot, dir), err), "instance %s",
+			in->name);
+}
+
+/* ---- removing ---------------------------------------------------------------- */
+
+static void remove_files(const char *dir)
+{
+	static const char *const names[] = { "ram", "ram.map", "state.qcow2", MANIFEST };
+	char path[IO_PATH];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		unlink(io_path(path, "%s/%s", dir, names[i]));
+	/* with the frozen disks it goes when these do */
+	if (!rmdir(dir)) {
+		char *slash = strrchr(io_path(path, "%s", dir), '/');
+
+		if (slash) {
+			*slash = '\0';
+			(void)rmdir(path);
+		}
+	}
+}
+
+void memory_drop(struct labd *d, int64_t snapshot)
+{
+	(void)store_run(d->store, NULL, "DELETE FROM memories WHERE snapshot = ?", "i", snapshot);
+}
+
+static int add_dir(void *arg, sqlite3_stmt *st)
+{
+	json_array_append_new(arg, json_string(store_text(st, 0)));
+	return 0;
+}
+
+void memory_collect(struct labd *d)
+{
+	size_t removed;
+
+	do {
+		autojson json_t *dirs = json_array();
+		const json_t *dir;
+
+		(void)store_each(d->store, NULL, add_dir, dirs,
+				 "SELECT dir FROM memories WHERE"
+				 " snapshot NOT IN (SELECT id FROM snapshots)"
+				 " AND dir NOT IN (SELECT base FROM memories)"
+				 " AND dir NOT IN (SELECT memory FROM instances)",
+				 "");
+		json_array_foreach(dirs, removed, dir) {
+			(void)store_run(d->store, NULL, "DELETE FROM memories WHERE dir = ?", "s",
+					json_string_value(dir));
+			remove_files(json_string_value(dir));
+		}
+		removed = json_array_size(dirs);
+	} while (removed);
+}
+
+static int add_size(void *arg, sqlite3_stmt *st)
+{
+	static const char *const names[] = { "ram", "ram.map", "state.qcow2" };
+	char path[IO_PATH];
+	struct stat sb;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!stat(io_path(path, "%s/%s", store_text(st, 0), names[i]), &sb))
+			*(uint64_t *)arg += (uint64_t)sb.st_blocks * 512;
+	return 0;
+}
+
+uint64_t memory_size(struct labd *d, int64_t snapshot)
+{
+	uint64_t size = 0;
+
+	(void)store_each(d->store, NULL, add_size, &size,
+			 "SELECT dir FROM memories WHERE snapshot = ?", "i", snapshot);
+	return size;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * memory.h - the memories of running instances in snapshots
+ *
+ * DOC: Theory of Operation
+ *
+ * Beside the frozen disks of an instance (LAB_DIR/snapshots/ID/INSTANCE) are, if it
+ * ran, its memory (ram, ram.map: ram.h says what they are), its devices (state.qcow2)
+ * and a manifest, which is written last: the machine, the QEMU, the accelerator, and
+ * size and digest of every file there. The store's table `memories` has a row for
+ * each, with what it stands on and a seal.
+ *
+ * The seal is what stat() says of the files, and the boot of the host. While it holds
+ * nobody has written to them, and they need not be read to know it; otherwise all
+ * digests are taken again before anything is loaded.
+ *
+ * An instance remembers the memory it was restored from, or that was saved of it last:
+ * that is what its next snapshot stands on. A memory is removed when nothing stands on it,
+ * no instance remembers it, and its snapshot is gone.
+ */
+#ifndef LABD_MEMORY_H
+#define LABD_MEMORY_H
+
+#include "labd/model.h"
+#include "labd/ram.h"
+
+/** memory_dir() - Where the part of an instance in a snapshot is; @buf has IO_PATH bytes */
+const char *memory_dir(struct labd *d, const struct instance *in, int64_t snapshot, char *buf);
+
+/** memory_open() - The chain of the memory in @dir, for reading */
+int memory_open(struct labd *d, const char *dir, struct ram_chain *c, struct lab_err *err);
+
+/** memory_file() - The whole memory at the bottom of a chain; @buf has IO_PATH bytes */
+const char *memory_file(struct labd *d, const char *dir, char *buf);
+
+/**
+ * memory_begin() - Begin to save an instance's memory for a snapshot
+ * @whole:	it is to stand on nothing
+ * @c:		@size is set by the caller
+ */
+int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+		 struct ram_chain *c, struct lab_err *err);
+
+/**
+ * memory_finish() - Bring all files to the disk, write the manifest and the row
+ * @whole:	as given to memory_begin()
+ */
+int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+		  struct ram_chain *c, struct lab_err *err);
+
+/** memory_exists() - Whether an instance's memory is part of a snapshot */
+bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot);
+
+/**
+ * memory_check() - Whether an instance can be restored to a snapshot
+ * Return: 0; -ESTALE if its machine, QEMU or accelerator is another now; -EUCLEAN if a
+ * file is damaged; with the reason and the file
+ */
+int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+
+/** memory_drop() - Remove what was begun for a snapshot that will not be */
+void memory_drop(struct labd *d, int64_t snapshot);
+
+/** memory_collect() - Remove memories that nobody needs any more */
+void memory_collect(struct labd *d);
+
+/** memory_size() - Bytes on disk of a snapshot's memories */
+uint64_t memory_size(struct labd *d, int64_t snapshot);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * restore.h - instances of a lab back to a snapshot, with their memory
+ *
+ * DOC: Theory of Operation
+ *
+ * Everything that can be refused is refused first: machine, QEMU, accelerator and all
+ * files are checked before a guest is touched. Then
+ *
+ *	the lab is marked in the store
+ *	its members end, and with them their links: frames, leases and connections of
+ *	the abandoned run are gone
+ *	the disks change, in one transaction
+ *	new QEMUs map the saved memories; their devices are loaded
+ *	all go on, at the same time, when the last one is loaded
+ *	the mark goes
+ *
+ * A labd that finds the mark does it again, so a lab is never half restored. A
+ * member that cannot be started is "failed", with the reason; the others go on.
+ */
+#ifndef LABD_RESTORE_H
+#define LABD_RESTORE_H
+
+#include "labd/job.h"
+#include "labd/model.h"
+
+/** restore_check() - Whether all members of a snapshot can be restored here, or why not */
+int restore_check(struct labd *d, struct instance *const *ins, size_t n, int64_t snapshot,
+		  struct lab_err *err);
+
+/**
+ * restore_run() - Bring instances of a claimed lab back to a snapshot
+ * @ins:	@n of its members; those that did not run in it are stopped then
+ *
+ * The caller has made job items of them. Waits until their probes succeed again.
+ */
+int restore_run(struct labd *d, struct job *job, struct lab *lab, struct instance *const *ins,
+		size_t n, int64_t snapshot, struct lab_err *err);
+
+#endif
