@@ -10,15 +10,23 @@
 
 #include <string.h>
 
-static int post_up(struct cli *cli, const struct source *source, uint64_t *ret_id)
+struct options {
+	bool detach, no_wait, boot, no_golden;
+};
+
+static int post_up(struct cli *cli, const struct source *source, const struct options *opt,
+		   uint64_t *ret_id)
 {
 	char path[CLIENT_PATH];
 	json_t *body;
 
 	if (*source->lab)
 		return cli_job(cli, "POST", client_path(path, "/v1/labs/%s/up", source->lab),
-			       json_object(), ret_id);
-	body = json_pack("{s:s, s:s, s:b}", "text", source->text, "file", source->file, "up", 1);
+			       json_pack("{s:b, s:b}", "boot", opt->boot, "golden",
+					 !opt->no_golden),
+			       ret_id);
+	body = json_pack("{s:s, s:s, s:b, s:b, s:b}", "text", source->text, "file", source->file,
+			 "up", 1, "boot", opt->boot, "golden", !opt->no_golden);
 	if (!body)
 		return lab_fail(&cli->err, -EINVAL, "%s is not UTF-8 text", source->file);
 	return cli_job(cli, "POST", "/v1/labs", body, ret_id);
@@ -52,18 +60,18 @@ static void show_result(struct cli *cli, uint64_t id)
 		cli_status(cli, cell_string(job, "lab"));
 }
 
-static int up(struct cli *cli, const char *arg, bool detach, bool wait)
+static int up(struct cli *cli, const char *arg, const struct options *opt)
 {
 	struct source source;
 	uint64_t id = 0;
 	int r = source_find(cli, arg, &source), code;
 
 	if (!r)
-		r = post_up(cli, &source, &id);
+		r = post_up(cli, &source, opt, &id);
 	free(source.text);
-	if (r < 0 || detach || !id)
-		return cli_job_end(cli, r, id, detach);
-	code = follow_until(cli, &id, 1, wait ? NULL : all_started);
+	if (r < 0 || opt->detach || !id)
+		return cli_job_end(cli, r, id, opt->detach);
+	code = follow_until(cli, &id, 1, opt->no_wait ? all_started : NULL);
 	if (!code && !cli->json && !cli->quiet)
 		show_result(cli, id);
 	return code;
@@ -73,33 +81,42 @@ static int run_up(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { { "detach", no_argument, NULL, 'd' },
 						 { "no-wait", no_argument, NULL, 'n' },
+						 { "boot", no_argument, NULL, 'b' },
+						 { "no-golden", no_argument, NULL, 'G' },
 						 CLI_LONG };
-	bool detach = false, wait = true;
+	struct options opt = { 0 };
 	int c;
 
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "dn", options)) != -1) {
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "dnbG", options)) != -1) {
 		if (c == '?')
 			return cli->exit;
-		detach = detach || c == 'd';
-		wait = wait && c != 'n';
+		opt.detach = opt.detach || c == 'd';
+		opt.no_wait = opt.no_wait || c == 'n';
+		opt.boot = opt.boot || c == 'b';
+		opt.no_golden = opt.no_golden || c == 'G';
 	}
 	if (!cli_nargs(cli, argc - optind, 0, 1))
 		return CLI_USAGE;
-	return up(cli, argv[optind], detach, wait);
+	return up(cli, argv[optind], &opt);
 }
 
 const struct command cmd_up = {
 	.name = "up",
-	.args = "[FILE|LAB] [--detach|--no-wait]",
+	.args = "[FILE|LAB] [--boot] [--no-golden] [--detach|--no-wait]",
 	.summary = "Bring a lab up: define it, build its images, start it, wait until it is ready",
 	.details = "FILE is a lab file; its path has a '/' or ends in .yaml; - is standard input. "
 		   "LAB is\n"
 		   "a lab that labd knows, or one that is shipped. Without either: ./lab.yaml, "
 		   "else the\n"
 		   "only lab.\n"
-		   "A second up changes only what differs. Ctrl-C asks labd to stop the work.\n\n"
-		   "  -d, --detach   print the job's number and leave\n"
-		   "  -n, --no-wait  leave when all instances run, before they are ready\n\n"
+		   "A second up changes only what differs. Of a lab that is down, up goes on "
+		   "where it was\n"
+		   "suspended, else restores its golden, else boots. Ctrl-C asks labd to stop the "
+		   "work.\n\n"
+		   "  -b, --boot       boot, whatever was saved\n"
+		   "  -G, --no-golden  make no golden when all instances are ready\n"
+		   "  -d, --detach     print the job's number and leave\n"
+		   "  -n, --no-wait    leave when all instances run, before they are ready\n\n"
 		   "Example:\n  labctl up ./demo.yaml\n",
 	.run = run_up,
 };

@@ -6,7 +6,7 @@
 #include "labd/labjob.h"
 #include "labd/plan.h"
 #include "labd/request.h"
-#include "labd/snapshot.h"
+#include "labd/snapjob.h"
 #include "labd/stream.h"
 #include "labd/watch.h"
 #include "lib/io.h"
@@ -41,16 +41,24 @@ static int plan(struct request *q)
 			     &q->err);
 }
 
+/* "boot": true, "golden": false */
+static struct up_how how(const struct request *q)
+{
+	return (struct up_how){ .boot = body_flag(q, "boot"),
+				.no_golden = json_is_false(json_object_get(q->json, "golden")) };
+}
+
 static int define(struct request *q)
 {
 	const char *text, *file = request_str(q, "file");
+	const struct up_how up = how(q);
 	char lab[NAME_MAX_LEN + 1];
 	int r = need_text(q, &text);
 
 	if (!r)
 		r = labjob_define(q->d, request_str(q, "lab"), text, file ? file : "lab file",
-				  body_flag(q, "up"), body_flag(q, "force"), lab, &q->job,
-				  &q->problems, &q->err);
+				  body_flag(q, "up") ? &up : NULL, body_flag(q, "force"), lab,
+				  &q->job, &q->problems, &q->err);
 	if (!r)
 		q->result = json_pack("{s:s}", "lab", lab);
 	return r;
@@ -119,7 +127,9 @@ static int delete_lab(struct request *q)
 
 static int up(struct request *q)
 {
-	return labjob_up(q->d, q->params[0], body_flag(q, "force"), &q->job, &q->err);
+	const struct up_how up = how(q);
+
+	return labjob_up(q->d, q->params[0], &up, body_flag(q, "force"), &q->job, &q->err);
 }
 
 static int down(struct request *q)
@@ -129,11 +139,10 @@ static int down(struct request *q)
 
 static int reset(struct request *q)
 {
-	const json_t *names = json_object_get(q->json, "instances");
+	const struct up_how up = how(q);
 
-	if (names && !json_is_array(names))
-		return lab_fail(&q->err, -EINVAL, "instances must be a list of names");
-	return labjob_reset(q->d, q->params[0], names, &q->job, &q->err);
+	return labjob_reset(q->d, q->params[0], json_object_get(q->json, "instances"), &up, &q->job,
+			    &q->err);
 }
 
 /* --- instances --- */
@@ -414,18 +423,28 @@ static int add_snapshot(struct request *q)
 {
 	const char *name = request_str(q, "name");
 
-	return snapshot_create(q->d, q->params[0], name ? name : "",
+	return snapjob_create(q->d, q->params[0], name ? name : "",
 			       json_object_get(q->json, "instances"), &q->job, &q->err);
 }
 
 static int delete_snapshot(struct request *q)
 {
-	return snapshot_remove(q->d, q->params[0], q->params[1], &q->job, &q->err);
+	return snapjob_remove(q->d, q->params[0], q->params[1], &q->job, &q->err);
 }
 
 static int restore(struct request *q)
 {
-	return snapshot_restore(q->d, q->params[0], q->params[1], &q->job, &q->err);
+	return snapjob_restore(q->d, q->params[0], q->params[1], &q->job, &q->err);
+}
+
+static int golden(struct request *q)
+{
+	return snapjob_golden(q->d, q->params[0], &q->job, &q->err);
+}
+
+static int suspend(struct request *q)
+{
+	return snapjob_suspend(q->d, q->params[0], &q->job, &q->err);
 }
 
 const struct route lab_routes[] = {
@@ -438,6 +457,8 @@ const struct route lab_routes[] = {
 	{ "POST", "/v1/labs/:/up", up, 0 },
 	{ "POST", "/v1/labs/:/down", down, 0 },
 	{ "POST", "/v1/labs/:/reset", reset, 0 },
+	{ "POST", "/v1/labs/:/golden", golden, 0 },
+	{ "POST", "/v1/labs/:/suspend", suspend, 0 },
 	{ "GET", "/v1/labs/:/networks", list_networks, ROUTE_QUICK },
 	{ "GET", "/v1/labs/:/snapshots", list_snapshots, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/snapshots", add_snapshot, 0 },

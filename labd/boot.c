@@ -261,11 +261,12 @@ int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab
 
 void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why)
 {
-	struct lab_err first = *why;
+	char text[LAB_ERR_TEXT];
 
+	snprintf(text, sizeof(text), "%s", why ? why->text : "it could not be started");
 	if (in->guest)
 		(void)qemu_kill(&in->guest->proc, num_now_us() + CALL_US, NULL);
-	boot_clean(d, in, "failed", first.text);
+	boot_clean(d, in, "failed", text);
 }
 
 void boot_begin(struct labd *d, struct instance *in)
@@ -287,7 +288,6 @@ int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_
 	if (!image)
 		return err->code;
 	boot_begin(d, in);
-	in->memory[0] = '\0';
 	job_item_step(job, item, "disks", duration_get(d, boot_key(d, in, key, sizeof(key))));
 	r = disks_make(d, in, image, err);
 	if (!r) {
@@ -385,8 +385,8 @@ int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct
 		return r;
 	}
 	instance_set_ready(d, in, json_array_size(probes) ? "yes" : "", "");
-	/* a probe long after the start says nothing about it */
-	if (began - in->started < 60)
+	/* a probe long after the start says nothing about it, nor does that of a restored guest */
+	if (began - in->started < 60 && !*in->memory)
 		duration_put(d, boot_key(d, in, key, sizeof(key)), num_wall() - in->started);
 	return 0;
 }
@@ -407,6 +407,7 @@ void boot_clean(struct labd *d, struct instance *in, const char *state, const ch
 	in->pid = 0;
 	in->start_time = 0;
 	in->ready[0] = in->ready_text[0] = '\0';
+	in->memory[0] = '\0';
 	g = steal_ptr(in->guest);
 	pthread_mutex_unlock(&d->lock);
 	guest_unref(d, g);

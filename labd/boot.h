@@ -33,7 +33,7 @@ void boot_begin(struct labd *d, struct instance *in);
  */
 int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab_err *err);
 
-/** boot_failed() - End what was started of an instance, state "failed" */
+/** boot_failed() - End what was started of an instance, state "failed"; @why may be NULL */
 void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why);
 
 /**

@@ -334,13 +334,24 @@ static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct
 		       : 0;
 }
 
+/* Whether its guest writes to the file that stands on a frozen one */
+static bool is_written(struct labd *d, const struct instance *in, const struct layer *frozen)
+{
+	char dir[IO_PATH], head[IO_PATH];
+
+	io_path(head, "%s/%s.qcow2", instance_dir(d, in, dir), frozen->disk);
+	/* not there: it was not moved yet, and what is open is itself */
+	return instance_running(in) && !access(frozen->path, F_OK) && qemu_has_open(in->pid, head);
+}
+
 int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
 	autolayers struct layers l = { 0 };
 	int r = layers_of(d, in->id, snapshot, &l, err);
 
 	for (size_t i = 0; !r && i < l.n; i++)
-		r = unfreeze_one(d, &l.v[i], in, err);
+		if (!is_written(d, in, &l.v[i]))
+			r = unfreeze_one(d, &l.v[i], in, err);
 	return r < 0 ? r : reload(d, in, err);
 }
 
@@ -366,6 +377,15 @@ static int64_t bottom_image(struct labd *d, const char *base)
 	}
 	(void)sscanf(at + MIN(strlen(at), n), "%lld", &id);
 	return id;
+}
+
+int64_t disks_snapshot_image(struct labd *d, const struct instance *in, int64_t snapshot)
+{
+	autolayers struct layers l = { 0 };
+
+	if (layers_of(d, in->id, snapshot, &l, NULL) < 0 || !l.n)
+		return 0;
+	return bottom_image(d, l.v[0].base);
 }
 
 /* The file that will be the guest's, under a name beside it */

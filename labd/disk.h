@@ -37,6 +37,7 @@ int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct l
 
 /**
  * disks_unfreeze() - Undo disks_freeze(), also a half-made one
+ * The disk of a running guest that QEMU has opened the new file of stays as it is.
  * On failure nothing is lost: the rows stand, and it can be tried again.
  */
 int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
@@ -62,6 +63,9 @@ void disks_repair(struct labd *d, struct lab *lab);
 
 /** disks_use_image() - Whether any file, also of a snapshot, stands on an image */
 bool disks_use_image(struct labd *d, const struct image *im);
+
+/** disks_snapshot_image() - Id of the image that an instance's root disk in a snapshot stands on */
+int64_t disks_snapshot_image(struct labd *d, const struct instance *in, int64_t snapshot);
 
 /** disks_snapshot_size() - Bytes on disk of a snapshot's own files */
 uint64_t disks_snapshot_size(struct labd *d, int64_t snapshot);

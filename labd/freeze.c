@@ -5,8 +5,8 @@
 
 #include "labd/boot.h"
 #include "labd/disk.h"
+#include "labd/member.h"
 #include "labd/memory.h"
-#include "labd/work.h"
 #include "lib/io.h"
 #include "lib/num.h"
 #include "lib/run.h"
@@ -18,23 +18,8 @@
 #define CALL_US (10 * 1000000ULL)
 #define MIB (1024 * 1024ULL)
 
-/**
- * struct member - an instance while it is frozen
- * @runs:	it is to go on afterwards
- */
-struct member {
-	struct labd *d;
-	struct job_item *item;
-	struct job *job;
-	struct instance *in;
-	int64_t snapshot;
-	bool whole, runs;
-	struct ram ram;
-	struct ram_chain chain;
-	struct lab_err err;
-};
-
-const char *freeze_node(int64_t snapshot, size_t disk, char buf[32])
+/* QEMU's name for the overlay of a disk after a snapshot */
+static const char *freeze_node(int64_t snapshot, size_t disk, char buf[32])
 {
 	snprintf(buf, 32, "blk%zu-%lld", disk, (long long)snapshot);
 	return buf;
@@ -107,7 +92,7 @@ static int open_overlays(struct member *m, struct qmp *q)
 	return r;
 }
 
-static int prepare(struct member *m)
+static int prepare_running(struct member *m)
 {
 	struct qmp *q = boot_monitor(m->d, m->in, &m->err);
 	char path[IO_PATH];
@@ -121,6 +106,14 @@ static int prepare(struct member *m)
 	return r < 0 ? r : open_overlays(m, q);
 }
 
+static int prepare(struct member *m)
+{
+	if (instance_running(m->in))
+		return prepare_running(m);
+	job_item_step(m->job, m->item, "disks", 0);
+	return disks_freeze(m->d, m->in, m->snapshot, &m->err);
+}
+
 static int stop(struct member *m)
 {
 	return m->runs ? qemu_pause(m->in->guest->qmp, num_now_us() + CALL_US, &m->err) : 0;
@@ -128,115 +121,80 @@ static int stop(struct member *m)
 
 static int save(struct member *m)
 {
-	struct qmp *q = m->in->guest->qmp;
 	uint64_t deadline = num_now_us() + CALL_US;
 	char path[IO_PATH], node[32];
-	int r = ram_save(&m->ram, &m->chain, &m->err);
+	int r;
 
+	if (!instance_running(m->in))
+		return 0;
+	r = ram_save(&m->ram, &m->chain, &m->err);
 	if (!r)
-		r = qemu_save_devices(q, state_path(m, path), deadline, &m->err);
+		r = qemu_save_devices(m->in->guest->qmp, state_path(m, path), deadline, &m->err);
 	for (size_t i = 0; !r && i < json_array_size(m->in->disks); i++)
-		r = qemu_use_overlay(q, disk_text(m->in, i, "name"),
+		r = qemu_use_overlay(m->in->guest->qmp, disk_text(m->in, i, "name"),
 				     freeze_node(m->snapshot, i, node), deadline, &m->err);
 	return r;
 }
 
+/* Also one whose save failed: QEMU may have broken the monitor, and be well */
 static int go_on(struct member *m)
 {
-	struct lab_err err = LAB_ERR_INIT;
-	int r = m->runs && m->in->guest->qmp ?
-			qemu_cont(m->in->guest->qmp, num_now_us() + CALL_US, &err) :
-			0;
+	struct qmp *q = m->runs ? boot_monitor(m->d, m->in, &m->err) : NULL;
 
-	if (r < 0 && !m->err.code)
-		m->err = err;
-	return r;
+	if (!m->runs)
+		return 0;
+	return q ? qemu_cont(q, num_now_us() + CALL_US, &m->err) : m->err.code;
 }
 
 static int finish(struct member *m)
 {
+	if (!instance_running(m->in))
+		return 0;
 	job_item_step(m->job, m->item, "digests", 0);
 	return memory_finish(m->d, m->in, m->snapshot, m->whole, &m->chain, &m->err);
 }
 
-struct step {
-	struct member *members;
-	int (*run)(struct member *m);
-};
-
-static void run_one(void *arg, size_t i)
+static int behind_barrier(struct members *ms, struct job *job, struct lab_err *err)
 {
-	const struct step *step = arg;
-	struct member *m = &step->members[i];
-	int r = step->run(m);
-
-	m->err.code = MIN(r, 0);
-}
-
-/* One step for all; the first failure */
-static int all(struct member *members, size_t n, int (*run)(struct member *m), struct lab_err *err)
-{
-	work_fan_out(n, run_one, &(struct step){ members, run });
-	for (size_t i = 0; i < n; i++)
-		if (members[i].err.code)
-			return lab_fail(err, members[i].err.code, "instance %s: %s",
-					members[i].in->name, members[i].err.text);
-	return 0;
-}
-
-static int behind_barrier(struct member *members, size_t n, struct job *job, struct lab_err *err)
-{
-	struct lab_err late = LAB_ERR_INIT;
 	double began = num_wall();
-	int r = all(members, n, stop, err), on;
+	int r = members_each(ms, stop, err);
 
 	if (!r)
-		r = all(members, n, save, err);
-	on = all(members, n, go_on, r < 0 ? &late : err);
+		r = members_each(ms, save, err);
+	r = members_all(ms, go_on, err);
 	job_log(job, "paused for %.0f ms", (num_wall() - began) * 1e3);
-	return r < 0 ? r : on;
+	return r;
 }
 
 int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
 	       int64_t snapshot, bool whole, struct lab_err *err)
 {
-	autofree struct member *members = calloc(n + 1, sizeof(*members));
-	int r;
+	struct members ms;
+	int r = members_new(&ms, d, job, ins, n, snapshot, err);
 
-	if (!members)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++)
-		members[i] = (struct member){
-			.d = d,
-			.job = job,
-			.item = job_item(job, ins[i]->name),
-			.in = ins[i],
-			.snapshot = snapshot,
-			.whole = whole,
-			.runs = !strcmp(ins[i]->state, "running"),
-			.ram = { .mem = -EBADF, .pagemap = -EBADF },
-		};
-	r = all(members, n, prepare, err);
+	for (size_t i = 0; i < ms.n; i++) {
+		ms.v[i].whole = whole;
+		ms.v[i].runs = !strcmp(ins[i]->state, "running");
+	}
+	if (!r)
+		r = members_each(&ms, prepare, err);
 	if (!r)
 		r = job_check(job, err);
 	if (!r)
-		r = behind_barrier(members, n, job, err);
+		r = behind_barrier(&ms, job, err);
 	if (!r)
-		r = all(members, n, finish, err);
-	for (size_t i = 0; i < n; i++) {
-		ram_close(&members[i].ram);
-		ram_chain_close(&members[i].chain);
-		job_item_end(job, members[i].item, r);
-	}
+		r = members_each(&ms, finish, err);
+	members_end(&ms);
 	return r;
 }
 
-void freeze_undo(struct labd *d, struct instance *in, int64_t snapshot)
+int freeze_undo(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
-	struct qmp *q = boot_monitor(d, in, NULL);
+	struct qmp *q = instance_running(in) ? boot_monitor(d, in, NULL) : NULL;
 	char node[32];
 
 	for (size_t i = 0; q && i < json_array_size(in->disks); i++)
 		(void)qemu_drop_overlay(q, freeze_node(snapshot, i, node), num_now_us() + CALL_US,
 					NULL);
+	return disks_unfreeze(d, in, snapshot, err);
 }

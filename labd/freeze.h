@@ -24,20 +24,20 @@
 #include "labd/model.h"
 
 /**
- * freeze_run() - Save running or paused instances for a snapshot
- * @ins:	@n instances, all of one claimed lab
+ * freeze_run() - Save instances for a snapshot
+ * @ins:	@n instances, all of one claimed lab; of those that do not run the disks
  * @whole:	their memories are to stand on nothing
  *
  * They are as they were afterwards, whatever happens: running ones run, paused ones are
- * paused. If it fails the caller undoes the snapshot.
+ * paused. If it fails the caller undoes the snapshot, freeze_undo() first.
  */
 int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
 	       int64_t snapshot, bool whole, struct lab_err *err);
 
-/** freeze_node() - QEMU's name for the overlay of a disk after a snapshot; @buf: 32 bytes */
-const char *freeze_node(int64_t snapshot, size_t disk, char buf[32]);
-
-/** freeze_undo() - Let a running instance forget overlays that it does not use yet */
-void freeze_undo(struct labd *d, struct instance *in, int64_t snapshot);
+/**
+ * freeze_undo() - Bring an instance's disks back to before a freeze that failed
+ * Those that QEMU writes to their overlays already stay as they are.
+ */
+int freeze_undo(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
 
 #endif

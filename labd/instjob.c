@@ -274,7 +274,7 @@ int labjob_instance(struct labd *d, const char *lab_name, const char *name, cons
 	if (!strcmp(action, "reset")) {
 		autojson json_t *names = json_pack("[s]", name);
 
-		return labjob_reset(d, lab_name, names, ret_job, err);
+		return labjob_reset(d, lab_name, names, &(struct up_how){ 0 }, ret_job, err);
 	}
 	SCOPED_LOCK(&d->lock);
 	r = labjob_find(d, lab_name, name, &lab, &in, err);

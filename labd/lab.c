@@ -50,10 +50,10 @@ int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	r = store_run(d->store, err,
 		      "UPDATE labs SET file = ?, spec = ?, networks = ?, keeper = ?, changed = ?,"
-		      " protect = ?, error = ?, golden = ?, restore = ? WHERE id = ?",
-		      "sssidisiii", lab->file, spec, applied,
+		      " protect = ?, error = ?, golden = ?, restore = ?, at = ? WHERE id = ?",
+		      "sssidisiiii", lab->file, spec, applied,
 		      (int64_t)(lab->keeper ? lab->keeper->pid : 0), lab->changed,
-		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, lab->id);
+		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, lab->at, lab->id);
 	return r < 0 ? (int)r : 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "labd/boot.h"
 #include "labd/disk.h"
+#include "labd/golden.h"
 #include "labd/imagejob.h"
 #include "labd/labfile.h"
 #include "labd/network.h"
@@ -30,11 +31,17 @@ int labjob_find(struct labd *d, const char *lab, const char *instance, struct la
 	return 0;
 }
 
-/* What `up` is about; names: only these instances are reset and started */
+/**
+ * struct up - what `up` or `reset` is about
+ * @names:	only these instances are reset and started
+ * @boot:	nothing saved is to be used
+ * @no_golden:	none is to be made
+ * @stale:	the lab's golden does not fit any more
+ */
 struct up {
 	struct lab *lab;
 	json_t *names;
-	bool reset;
+	bool reset, boot, no_golden, stale;
 };
 
 static void free_up(void *arg)
@@ -200,6 +207,82 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 	return 0;
 }
 
+/* ---- from what was saved ------------------------------------------------------- */
+
+static int make_lines(struct job *job, const struct instances *ins, struct lab_err *err)
+{
+	autofree const char **names = calloc(ins->n + 1, sizeof(*names));
+
+	if (!names)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < ins->n; i++)
+		names[i] = ins->v[i]->name;
+	return job_items(job, names, ins->n, err);
+}
+
+/* Restore the golden: 1, or 0 and why it will be a boot */
+static int bring_golden(struct labd *d, struct job *job, struct up *u, const struct instances *ins,
+			struct lab_err *err)
+{
+	struct lab_err why = LAB_ERR_INIT;
+	int r = golden_usable(d, u->lab, ins, &why);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0) {
+		u->stale = true;
+		job_log(job, "the golden is not used: %s", why.text);
+		return 0;
+	}
+	r = make_lines(job, ins, err);
+	/* what runs is dropped because it was asked for; of a lab that is down nobody said so */
+	if (!r && !u->reset)
+		r = snapshot_keep(d, job, u->lab, "up", ins, err);
+	if (!r)
+		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, err);
+	return r < 0 ? r : 1;
+}
+
+/* Go on where a suspended lab was: 1, or 0 if it was not or cannot */
+static int bring_suspended(struct labd *d, struct job *job, struct up *u,
+			   const struct instances *ins, struct lab_err *err)
+{
+	struct lab_err why = LAB_ERR_INIT;
+	struct snapshot *sn;
+	int64_t id;
+	int r = 0;
+
+	pthread_mutex_lock(&d->lock);
+	sn = model_snapshot(u->lab, SNAPSHOT_SUSPENDED);
+	id = sn ? sn->id : 0;
+	pthread_mutex_unlock(&d->lock);
+	if (!id)
+		return 0;
+	if (!u->reset && golden_fits(d, u->lab, ins, id, &why) < 0)
+		job_log(job, "the suspended state is not used: %s", why.text);
+	else if (!u->reset)
+		r = make_lines(job, ins, err) ?:
+		    snapshot_bring_back(d, job, u->lab, id, ins, false, err) ?: 1;
+	return r < 0 ? r : snapshot_drop(d, u->lab, id, err) ?: r;
+}
+
+/* 1: all is there; 0: boot */
+static int bring_saved(struct labd *d, struct job *job, struct up *u, struct lab_err *err)
+{
+	autoinstances struct instances ins = { 0 };
+	struct instance *in;
+	int r = 0;
+
+	TAILQ_FOREACH(in, &u->lab->instances, link)
+		if (!r && selected(u, in))
+			r = instances_add(&ins, in, err);
+	if (!r)
+		r = bring_suspended(d, job, u, &ins, err);
+	return r ? r : bring_golden(d, job, u, &ins, err);
+}
+
+/* ---- by booting ------------------------------------------------------------------ */
+
 static int bring_up(struct labd *d, struct job *job, const struct up *u, struct startset *set,
 		    struct lab_err *err)
 {
@@ -223,17 +306,23 @@ static int bring_up(struct labd *d, struct job *job, const struct up *u, struct 
 	return r;
 }
 
-static int run_up(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+static bool anything_runs(const struct lab *lab)
 {
-	struct startset set = { .d = d, .job = job };
-	struct up *u = arg;
-	struct instance *in;
-	int r;
+	const struct instance *in;
 
-	lab_set_state(d, u->lab, "starting", "");
-	r = u->reset ? 0 : remove_gone(d, job, u->lab, err);
-	if (!r && !u->reset)
-		r = apply_changes(d, job, u->lab, err);
+	TAILQ_FOREACH(in, &lab->instances, link)
+		if (instance_running(in))
+			return true;
+	return false;
+}
+
+static int boot_all(struct labd *d, struct job *job, struct up *u, struct lab_err *err)
+{
+	bool whole = !json_array_size(u->names) && (u->reset || !anything_runs(u->lab));
+	struct startset set = { .d = d, .job = job };
+	struct instance *in;
+	int r = u->reset ? 0 : apply_changes(d, job, u->lab, err);
+
 	TAILQ_FOREACH(in, &u->lab->instances, link)
 		if (!r && selected(u, in) && (u->reset || !startset_satisfied(in)))
 			r = startset_add(&set, in, err);
@@ -242,8 +331,24 @@ static int run_up(struct labd *d, struct job *job, void *arg, struct lab_err *er
 	if (!r)
 		r = bring_up(d, job, u, &set, err);
 	startset_done(&set);
-	lab_settle(d, u->lab, r < 0 && r != -ECANCELED ? err->text : "");
+	if (!r && whole && !u->no_golden && (u->stale || !u->lab->golden))
+		r = golden_begin(d, job, u->lab, err);
 	return r;
+}
+
+static int run_up(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct up *u = arg;
+	int r;
+
+	lab_set_state(d, u->lab, "starting", "");
+	r = u->reset ? 0 : remove_gone(d, job, u->lab, err);
+	if (!r && !u->boot && (u->reset || !anything_runs(u->lab)))
+		r = bring_saved(d, job, u, err);
+	if (!r)
+		r = boot_all(d, job, u, err);
+	lab_settle(d, u->lab, r < 0 && r != -ECANCELED ? err->text : "");
+	return MIN(r, 0);
 }
 
 /* Claim the lab and start the job; the lock is held; @u is taken */
@@ -261,13 +366,15 @@ static int start_up(struct labd *d, const char *kind, struct up *u, int64_t *ret
 	return 0;
 }
 
-static struct up *new_up(struct lab *lab)
+static struct up *new_up(struct lab *lab, struct up_how how)
 {
 	struct up *u = calloc(1, sizeof(*u));
 
 	if (!u)
 		abort();
 	u->lab = lab;
+	u->boot = how.boot;
+	u->no_golden = how.no_golden;
 	return u;
 }
 
@@ -296,12 +403,12 @@ static int set_spec(struct labd *d, const char *name, const char *file, json_t *
 			    : r;
 }
 
-int labjob_define(struct labd *d, const char *lab, const char *text, const char *file, bool up,
-		  bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
+int labjob_define(struct labd *d, const char *lab, const char *text, const char *file,
+		  const struct up_how *up, bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
 		  struct lab_err *err)
 {
 	autojson json_t *spec = NULL;
-	struct up *u = new_up(NULL);
+	struct up *u = new_up(NULL, up ? *up : (struct up_how){ 0 });
 	struct job *job;
 	const char *name;
 	int r = plan_read(d, text, file, &spec, ret_problems, err);
@@ -318,7 +425,7 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
 	pthread_mutex_lock(&d->lock);
 	job = job_new(d, "up", name, "", run_up, u, free_up);
 	pthread_mutex_unlock(&d->lock);
-	r = set_spec(d, name, file, spec, force, up, &u->lab, job, err);
+	r = set_spec(d, name, file, spec, force, up != NULL, &u->lab, job, err);
 	SCOPED_LOCK(&d->lock);
 	*ret_job = 0;
 	if (r < 0 || !up) {
@@ -353,7 +460,8 @@ int labjob_change(struct labd *d, const char *name,
 	return r;
 }
 
-int labjob_up(struct labd *d, const char *name, bool force, int64_t *ret_job, struct lab_err *err)
+int labjob_up(struct labd *d, const char *name, const struct up_how *how, bool force,
+	      int64_t *ret_job, struct lab_err *err)
 {
 	autojson json_t *spec = plan_spec(d, name);
 	struct lab *lab;
@@ -366,12 +474,12 @@ int labjob_up(struct labd *d, const char *name, bool force, int64_t *ret_job, st
 		return r;
 	SCOPED_LOCK(&d->lock);
 	lab = model_lab(d, name);
-	return lab ? start_up(d, "up", new_up(lab), ret_job, err)
+	return lab ? start_up(d, "up", new_up(lab, *how), ret_job, err)
 		   : lab_fail(err, -ENOENT, "there is no lab %s: labctl ls", name);
 }
 
-int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t *ret_job,
-		 struct lab_err *err)
+int labjob_reset(struct labd *d, const char *name, const json_t *names, const struct up_how *how,
+		 int64_t *ret_job, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
 	const json_t *each;
@@ -388,7 +496,7 @@ int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t 
 			r = labjob_find(d, name, json_string_value(each) ?: "", &lab, &in, err);
 	if (r < 0)
 		return r;
-	u = new_up(lab);
+	u = new_up(lab, *how);
 	u->reset = true;
 	u->names = json_deep_copy(names);
 	return start_up(d, "reset", u, ret_job, err);

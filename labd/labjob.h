@@ -12,13 +12,23 @@
 #include "labd/model.h"
 
 /**
- * labjob_define() - Define or change a lab, and bring it up if @up
+ * struct up_how - how a lab is brought up
+ * @boot:	by booting, whatever was saved of it
+ * @no_golden:	without making a golden when all are ready
+ */
+struct up_how {
+	bool boot, no_golden;
+};
+
+/**
+ * labjob_define() - Define or change a lab, and bring it up
+ * @up:		NULL: only define it
  * @force:	even if it does not fit into memory or on the disk
  * @lab:	the name it must have, or NULL for any
  * @ret_lab:	the lab's name, NAME_MAX_LEN + 1 bytes
  */
-int labjob_define(struct labd *d, const char *lab, const char *text, const char *file, bool up,
-		  bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
+int labjob_define(struct labd *d, const char *lab, const char *text, const char *file,
+		  const struct up_how *up, bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
 		  struct lab_err *err);
 
 /**
@@ -31,12 +41,13 @@ int labjob_change(struct labd *d, const char *name,
 		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
 		  struct lab_err *err);
 
-int labjob_up(struct labd *d, const char *name, bool force, int64_t *ret_job, struct lab_err *err);
+int labjob_up(struct labd *d, const char *name, const struct up_how *how, bool force,
+	      int64_t *ret_job, struct lab_err *err);
 int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err);
 int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err);
 /** @names: array of instances, NULL or empty for all */
-int labjob_reset(struct labd *d, const char *name, const json_t *names, int64_t *ret_job,
-		 struct lab_err *err);
+int labjob_reset(struct labd *d, const char *name, const json_t *names, const struct up_how *how,
+		 int64_t *ret_job, struct lab_err *err);
 /** @action: "start", "stop", "kill", "pause", "resume", "reset", "reboot", "nmi" */
 int labjob_instance(struct labd *d, const char *lab_name, const char *name, const char *action,
 		    int64_t *ret_job, struct lab_err *err);

@@ -359,9 +359,15 @@ static void remove_files(const char *dir)
 	}
 }
 
-void memory_drop(struct labd *d, int64_t snapshot)
+void memory_undo(struct labd *d, const struct instance *in, int64_t snapshot)
 {
-	(void)store_run(d->store, NULL, "DELETE FROM memories WHERE snapshot = ?", "i", snapshot);
+	char dir[IO_PATH];
+
+	/* a finished one that its own stands on by now is collected when it does not */
+	if (!strcmp(memory_dir(d, in, snapshot, dir), in->memory))
+		return;
+	(void)store_run(d->store, NULL, "DELETE FROM memories WHERE dir = ?", "s", dir);
+	remove_files(dir);
 }
 
 static int add_dir(void *arg, sqlite3_stmt *st)

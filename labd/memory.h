@@ -58,8 +58,8 @@ bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot);
  */
 int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
 
-/** memory_drop() - Remove what was begun for a snapshot that will not be */
-void memory_drop(struct labd *d, int64_t snapshot);
+/** memory_undo() - Remove what was begun of an instance for a snapshot that will not be */
+void memory_undo(struct labd *d, const struct instance *in, int64_t snapshot);
 
 /** memory_collect() - Remove memories that nobody needs any more */
 void memory_collect(struct labd *d);

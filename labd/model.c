@@ -179,6 +179,7 @@ static int load_lab(void *arg, sqlite3_stmt *st)
 	snprintf(lab->error, sizeof(lab->error), "%s", store_text(st, 8));
 	lab->golden = sqlite3_column_int64(st, 9);
 	lab->restore = sqlite3_column_int64(st, 10);
+	lab->at = sqlite3_column_int64(st, 11);
 	TAILQ_INSERT_TAIL(&d->labs, lab, link);
 	return lab->file && lab->spec ? 0 : -EUCLEAN;
 }
@@ -250,9 +251,10 @@ static int load_snapshot(void *arg, sqlite3_stmt *st)
 	}
 	sn->id = sqlite3_column_int64(st, 0);
 	snprintf(sn->name, sizeof(sn->name), "%s", store_text(st, 2));
-	snprintf(sn->parent, sizeof(sn->parent), "%s", store_text(st, 3));
+	snprintf(sn->kind, sizeof(sn->kind), "%s", store_text(st, 3));
 	sn->created = sqlite3_column_double(st, 4);
 	sn->memory = sqlite3_column_int(st, 5);
+	sn->parent = sqlite3_column_int64(st, 6);
 	sn->members = json_array();
 	TAILQ_INSERT_TAIL(&lab->snapshots, sn, link);
 	return sn->members ? 0 : -ENOMEM;
@@ -300,7 +302,7 @@ int model_load(struct labd *d, struct lab_err *err)
 		{ load_image,
 		  "SELECT id, name, state, recipe, base, created, protect, error FROM images" },
 		{ load_lab, "SELECT id, name, file, spec, networks, created, changed, protect, "
-			    "error, golden, restore FROM labs" },
+			    "error, golden, restore, at FROM labs" },
 		{ load_network, "SELECT id, lab, name FROM networks ORDER BY id" },
 		{ load_instance,
 		  "SELECT id, lab, name, state, want, applied, image, pid, start_time, digest, "
@@ -308,8 +310,8 @@ int model_load(struct labd *d, struct lab_err *err)
 		  " ready, console_from, created, changed, error, memory FROM instances"
 		  " ORDER BY id" },
 		{ load_snapshot,
-		  "SELECT id, lab, name, parent, created,"
-		  " EXISTS(SELECT 1 FROM memories WHERE snapshot = snapshots.id)"
+		  "SELECT id, lab, name, kind, created,"
+		  " EXISTS(SELECT 1 FROM memories WHERE snapshot = snapshots.id), parent_id"
 		  " FROM snapshots WHERE state = 'ready' ORDER BY id" },
 		{ load_layer, "SELECT path, instance, disk, base, size, snapshot FROM layers"
 			      " ORDER BY disk <> 'root', rowid" },

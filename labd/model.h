@@ -99,12 +99,15 @@ struct network {
 
 /**
  * struct snapshot
+ * @kind:	"user", "golden", "auto", "suspended" (snapshot.h)
+ * @parent:	id of the one it was made after, 0 for none
  * @memory:	at least one member ran, and its memory is part of it
  */
 struct snapshot {
 	TAILQ_ENTRY(snapshot) link;
 	int64_t id;
-	char name[NAME_MAX_LEN + 1], parent[NAME_MAX_LEN + 1];
+	char name[NAME_MAX_LEN + 1], kind[MODEL_STATE];
+	int64_t parent;
 	json_t *members;
 	uint64_t size;
 	double created;
@@ -117,6 +120,7 @@ struct snapshot {
  * @applied:	networks as the keeper has them
  * @golden:	id of the snapshot that up and reset restore, 0 for none
  * @restore:	id of the snapshot that is being restored, 0 for none
+ * @at:		id of the snapshot it was restored to or that was made last, 0 for none
  * @keeper:	connection, NULL while the lab has none; used by the job that
  *		claimed the lab or one of its instances
  */
@@ -128,7 +132,7 @@ struct lab {
 	char error[LAB_ERR_TEXT];
 	char *file;
 	json_t *spec, *applied;
-	int64_t golden, restore;
+	int64_t golden, restore, at;
 	struct keeper *keeper;
 	pthread_mutex_t keeper_lock;
 	double created, changed;

@@ -233,10 +233,13 @@ json_t *network_json(struct labd *d, const struct lab *lab, const struct network
 
 json_t *snapshot_json(const struct lab *lab, const struct snapshot *sn)
 {
-	return json_pack("{s:I s:s s:s s:f s:I s:s s:b s:b s:O}", "id", (json_int_t)sn->id, "lab",
-			 lab->name, "name", sn->name, "created", sn->created, "size",
-			 (json_int_t)sn->size, "parent", sn->parent, "memory", (int)sn->memory,
-			 "golden", (int)(sn->id == lab->golden), "members", sn->members);
+	const struct snapshot *parent = model_snapshot_id((struct lab *)lab, sn->parent);
+
+	return json_pack("{s:I s:s s:s s:s s:f s:I s:s s:b s:b s:O}", "id", (json_int_t)sn->id,
+			 "lab", lab->name, "name", sn->name, "kind", sn->kind, "created",
+			 sn->created, "size", (json_int_t)sn->size, "parent",
+			 parent ? parent->name : "", "memory", (int)sn->memory, "current",
+			 (int)(sn->id == lab->at), "members", sn->members);
 }
 
 static void add_children(struct labd *d, struct lab *lab, json_t *obj)

@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #include "labd/qemu.h"
 
+#include "labd/ram.h"
 #include "lib/io.h"
 #include "lib/num.h"
 #include "lib/text.h"
@@ -204,11 +205,12 @@ static int spawn(struct keeper *k, const struct qemu_config *c, char *const *arg
 		 struct qemu_proc *ret, struct lab_err *err)
 {
 	autoclose int preload = open(c->preload, O_RDONLY | O_CLOEXEC);
-	const char *taps[LAB_MAX_NICS], *with_env[QEMU_MAX_WORDS + 4];
 	char ram[IO_PATH + 16];
-	size_t n = 0;
+	const char *const env[] = { "LD_PRELOAD=/proc/self/fd/3", ram, NULL };
+	const char *taps[LAB_MAX_NICS];
 	struct keeper_spawn spawn = {
-		.argv = with_env,
+		.argv = (const char *const *)argv,
+		.env = env,
 		.fds = &preload,
 		.nfds = 1,
 		.nics = taps,
@@ -220,12 +222,6 @@ static int spawn(struct keeper *k, const struct qemu_config *c, char *const *arg
 	if (preload < 0)
 		return lab_fail_errno(err, -errno, "%s", c->preload);
 	snprintf(ram, sizeof(ram), "LAB_RAM=%s", c->ram ? c->ram : QEMU_NO_RAM);
-	with_env[n++] = "/usr/bin/env";
-	with_env[n++] = "LD_PRELOAD=/proc/self/fd/3";
-	with_env[n++] = ram;
-	for (; *argv; argv++)
-		with_env[n++] = *argv;
-	with_env[n] = NULL;
 	for (size_t i = 0; i < c->nnics; i++)
 		taps[i] = c->nics[i].ifname;
 	return keeper_spawn(k, &spawn, &ret->pid, &ret->pidfd, err);
@@ -274,6 +270,22 @@ static int start_failed(struct keeper *k, const struct qemu_config *c, struct qe
 			tail);
 }
 
+/* The linker only warns of a library that it cannot load */
+static int check_preloaded(const struct qemu_config *c, const struct qemu_proc *p,
+			   struct lab_err *err)
+{
+	struct ram ram;
+	int r = ram_open(p->pid, p->pidfd, c->memory, &ram, err);
+
+	if (r < 0)
+		return r == -ENODATA ?
+			       lab_fail(err, r, "QEMU runs without %s, which could not be loaded",
+					c->preload) :
+			       r;
+	ram_close(&ram);
+	return 0;
+}
+
 int qemu_start(struct keeper *k, const struct qemu_config *config, uint64_t deadline,
 	       struct qemu_proc *ret, struct qmp **ret_qmp, struct lab_err *err)
 {
@@ -295,6 +307,11 @@ int qemu_start(struct keeper *k, const struct qemu_config *config, uint64_t dead
 		lab_fail(err, -ECHILD, "QEMU ended at once");
 	else
 		r = wait_monitor(config, &p, deadline, ret_qmp, err);
+	if (!r) {
+		r = check_preloaded(config, &p, err);
+		if (r < 0)
+			*ret_qmp = qmp_close(*ret_qmp);
+	}
 	if (r < 0)
 		return start_failed(k, config, &p, log_from, r == -ESRCH ? -ECHILD : r, err);
 	p.start_time = stat.start;

@@ -14,6 +14,7 @@
 
 /* Pages that are looked at together: 256 KiB, a good size for pread() and for caches */
 #define BATCH 64U
+#define MIB (1024 * 1024ULL)
 
 /* Documentation/admin-guide/mm/pagemap.rst of the kernel */
 #define PM_FILE (1ULL << 61)
@@ -52,7 +53,7 @@ static int find_mapping(pid_t pid, uint64_t size, struct ram *ret, struct lab_er
 		return lab_fail_errno(err, -errno, "%s", path);
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
-		if (is_ram(line, size, ret))
+		if (is_ram(line, (size + MIB - 1) / MIB * MIB, ret))
 			return 0;
 	}
 	return lab_fail(err, -ENODATA,

@@ -21,6 +21,7 @@
 #include "labd/imagejob.h"
 #include "labd/labjob.h"
 #include "labd/network.h"
+#include "labd/snapjob.h"
 #include "labd/snapshot.h"
 #include "labd/watch.h"
 #include "labd/work.h"
@@ -60,6 +61,10 @@ static void set_running(struct labd *d, struct instance *in, struct qmp *qmp)
 			instance_set_state(d, in, "stopped", half_started);
 			return;
 		}
+		/* stopped behind a barrier, or by a pause that was not finished: undone */
+		if (now && !strcmp(now, "paused") && !strcmp(in->state, "running") &&
+		    !qemu_cont(qmp, num_now_us() + ADOPT_US, NULL))
+			now = "running";
 		if (now && strcmp(now, "running"))
 			state = "paused";
 	}
@@ -257,8 +262,11 @@ void recover_probe(struct labd *d)
 	struct instance *in;
 	struct lab *lab;
 
-	TAILQ_FOREACH(lab, &d->labs, link)
+	TAILQ_FOREACH(lab, &d->labs, link) {
+		if (lab->restore)
+			snapjob_resume(d, lab);
 		TAILQ_FOREACH(in, &lab->instances, link)
 			if (in->guest && !strcmp(in->state, "running") && strcmp(in->ready, "yes"))
 				labjob_probe(d, in);
+	}
 }

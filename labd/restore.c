@@ -5,10 +5,10 @@
 
 #include "labd/boot.h"
 #include "labd/disk.h"
+#include "labd/member.h"
 #include "labd/memory.h"
 #include "labd/network.h"
 #include "labd/watch.h"
-#include "labd/work.h"
 #include "lib/io.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -19,53 +19,6 @@
 
 #define CALL_US (15 * 1000000ULL)
 
-/**
- * struct member - an instance that is restored
- * @runs:	its memory is part of the snapshot
- */
-struct member {
-	struct labd *d;
-	struct job *job;
-	struct instance *in;
-	int64_t snapshot;
-	bool runs;
-	struct lab_err err;
-};
-
-struct step {
-	struct member *members;
-	int (*run)(struct member *m);
-};
-
-static void run_one(void *arg, size_t i)
-{
-	const struct step *step = arg;
-	struct member *m = &step->members[i];
-
-	/* what failed takes no further steps */
-	if (!m->err.code)
-		m->err.code = MIN(step->run(m), 0);
-}
-
-/* One step for all; the first failure, with the words of all */
-static int all(struct member *members, size_t n, int (*run)(struct member *m), struct lab_err *err)
-{
-	char text[LAB_ERR_TEXT] = "";
-	int first = 0;
-
-	work_fan_out(n, run_one, &(struct step){ members, run });
-	for (size_t i = 0; i < n; i++) {
-		size_t len = strlen(text);
-
-		if (!members[i].err.code)
-			continue;
-		first = first ? first : members[i].err.code;
-		snprintf(text + len, sizeof(text) - len, "%s%.700s", len ? "\n" : "",
-			 members[i].err.text);
-	}
-	return first ? lab_fail(err, first, "%s", text) : 0;
-}
-
 static int check(struct member *m)
 {
 	return m->runs ? memory_check(m->d, m->in, m->snapshot, &m->err) : 0;
@@ -73,9 +26,10 @@ static int check(struct member *m)
 
 static int end(struct member *m)
 {
-	job_item_step(m->job, job_item(m->job, m->in->name), "end", 0);
-	return lab_wrap(&m->err, boot_stop(m->d, m->job, m->in, false, &m->err), "instance %s",
-			m->in->name);
+	job_item_step(m->job, m->item, "end", 0);
+	if (!m->runs)
+		instance_set_want(m->d, m->in, "stopped");
+	return boot_stop(m->d, m->job, m->in, false, &m->err);
 }
 
 /* ---- one instance ------------------------------------------------------------- */
@@ -136,7 +90,7 @@ static int load(struct member *m)
 
 	if (!m->runs)
 		return 0;
-	job_item_step(m->job, job_item(m->job, in->name), "load", 0);
+	job_item_step(m->job, m->item, "load", 0);
 	memory_dir(m->d, in, m->snapshot, dir);
 	boot_begin(m->d, in);
 	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
@@ -151,7 +105,7 @@ static int load(struct member *m)
 	}
 	if (r < 0)
 		boot_failed(m->d, in, &m->err);
-	return lab_wrap(&m->err, r, "instance %s", in->name);
+	return r;
 }
 
 static int go_on(struct member *m)
@@ -164,7 +118,7 @@ static int go_on(struct member *m)
 	r = qemu_cont(in->guest->qmp, num_now_us() + CALL_US, &m->err);
 	if (r < 0) {
 		boot_failed(m->d, in, &m->err);
-		return lab_wrap(&m->err, r, "instance %s", in->name);
+		return r;
 	}
 	(void)qemu_announce(in->guest->qmp, num_now_us() + CALL_US, NULL);
 	watch_guest(m->d, in);
@@ -174,98 +128,122 @@ static int go_on(struct member *m)
 
 static int wait_ready(struct member *m)
 {
-	struct job_item *item = job_item(m->job, m->in->name);
-	int r = m->runs ? boot_wait_ready(m->d, m->job, m->in, item, &m->err) : 0;
-
-	return lab_wrap(&m->err, r, "instance %s", m->in->name);
+	if (!m->runs || !instance_running(m->in))
+		return 0;
+	return boot_wait_ready(m->d, m->job, m->in, m->item, &m->err);
 }
 
 /* ---- all of them --------------------------------------------------------------- */
 
+/* It begins: from now on it is done, or done again */
 static int mark(struct labd *d, struct lab *lab, int64_t snapshot, struct lab_err *err)
 {
 	pthread_mutex_lock(&d->lock);
 	lab->restore = snapshot;
 	pthread_mutex_unlock(&d->lock);
-	return lab_save(d, lab, err);
+	return lab_set_spec(d, lab, NULL, json_incref(lab->spec), NULL, err);
 }
 
-static struct member *members_new(struct labd *d, struct job *job, struct instance *const *ins,
-				  size_t n, int64_t snapshot)
+static void unmark(struct labd *d, struct lab *lab)
 {
-	struct member *members = calloc(n + 1, sizeof(*members));
+	pthread_mutex_lock(&d->lock);
+	lab->at = lab->restore;
+	lab->restore = 0;
+	pthread_mutex_unlock(&d->lock);
+	(void)lab_save(d, lab, NULL);
+}
 
-	for (size_t i = 0; members && i < n; i++)
-		members[i] = (struct member){ .d = d,
-					      .job = job,
-					      .in = ins[i],
-					      .snapshot = snapshot,
-					      .runs = memory_exists(d, ins[i], snapshot),
-					      .err = LAB_ERR_INIT };
-	return members;
+/* In the model alone; returns the one before */
+static json_t *swap_spec(struct labd *d, struct lab *lab, json_t *spec)
+{
+	SCOPED_LOCK(&d->lock);
+	json_t *before = lab->spec;
+
+	lab->spec = spec;
+	return before;
+}
+
+static int begin(struct members *ms, struct labd *d, struct job *job, struct instance *const *ins,
+		 size_t n, int64_t snapshot, struct lab_err *err)
+{
+	int r = members_new(ms, d, job, ins, n, snapshot, err);
+
+	for (size_t i = 0; i < ms->n; i++)
+		ms->v[i].runs = memory_exists(d, ins[i], snapshot);
+	return r < 0 ? r : members_each(ms, check, err);
 }
 
 int restore_check(struct labd *d, struct instance *const *ins, size_t n, int64_t snapshot,
 		  struct lab_err *err)
 {
-	autofree struct member *members = members_new(d, NULL, ins, n, snapshot);
+	struct members ms;
+	int r = begin(&ms, d, NULL, ins, n, snapshot, err);
 
-	return members ? all(members, n, check, err) : lab_fail(err, -ENOMEM, "out of memory");
+	members_end(&ms);
+	return r;
 }
 
-static int add_nics(struct labd *d, struct lab *lab, const struct member *members, size_t n,
-		    struct lab_err *err)
+static int add_nics(struct labd *d, struct lab *lab, const struct members *ms, struct lab_err *err)
 {
-	autofree struct instance **ins = calloc(n + 1, sizeof(struct instance *));
+	autofree struct instance **ins = calloc(ms->n + 1, sizeof(struct instance *));
 	size_t count = 0;
 	int r;
 
 	if (!ins)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++)
-		if (members[i].runs)
-			ins[count++] = members[i].in;
+	for (size_t i = 0; i < ms->n; i++)
+		if (ms->v[i].runs)
+			ins[count++] = ms->v[i].in;
 	if (!count)
 		return 0;
 	r = network_up(d, lab, err);
 	return r < 0 ? r : network_add_nics(d, lab, ins, count, err);
 }
 
-static int bring_back(struct labd *d, struct lab *lab, struct member *members,
-		      struct instance *const *ins, size_t n, int64_t snapshot, struct lab_err *err)
+static int bring_back(struct labd *d, struct lab *lab, struct members *ms,
+		      struct instance *const *ins, int64_t snapshot, struct lab_err *err)
 {
-	int r = all(members, n, end, err), failed;
+	int r = members_each(ms, end, err);
 
 	if (!r)
-		r = disks_thaw(d, lab, ins, n, snapshot, err);
+		r = disks_thaw(d, lab, ins, ms->n, snapshot, err);
 	if (!r)
-		r = add_nics(d, lab, members, n, err);
+		r = add_nics(d, lab, ms, err);
 	if (r < 0)
 		return r;
-	failed = all(members, n, load, err);
-	r = all(members, n, go_on, err);
-	return failed ? failed : r;
+	/* whom one failure does not concern goes on */
+	(void)members_each(ms, load, err);
+	return members_each(ms, go_on, err);
+}
+
+static int run(struct members *ms, struct labd *d, struct job *job, struct lab *lab,
+	       struct instance *const *ins, int64_t snapshot, struct lab_err *err)
+{
+	double began = num_wall();
+	int late, r = bring_back(d, lab, ms, ins, snapshot, err);
+
+	unmark(d, lab);
+	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
+	late = members_each(ms, wait_ready, r < 0 ? NULL : err);
+	return r < 0 ? r : late;
 }
 
 int restore_run(struct labd *d, struct job *job, struct lab *lab, struct instance *const *ins,
-		size_t n, int64_t snapshot, struct lab_err *err)
+		size_t n, int64_t snapshot, json_t *spec, struct lab_err *err)
 {
-	autofree struct member *members = members_new(d, job, ins, n, snapshot);
-	double began = num_wall();
-	int r = members ? all(members, n, check, err) : lab_fail(err, -ENOMEM, "out of memory");
+	json_t *before = spec ? swap_spec(d, lab, json_incref(spec)) : NULL;
+	struct members ms;
+	int r = begin(&ms, d, job, ins, n, snapshot, err);
 
 	if (!r)
 		r = job_check(job, err);
 	if (!r)
 		r = mark(d, lab, snapshot, err);
-	if (r < 0)
-		return r;
-	r = bring_back(d, lab, members, ins, n, snapshot, err);
-	(void)mark(d, lab, 0, NULL);
-	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
+	if (r < 0 && before)
+		before = swap_spec(d, lab, before);
+	json_decref(before);
 	if (!r)
-		r = all(members, n, wait_ready, err);
-	for (size_t i = 0; i < n; i++)
-		job_item_end(job, job_item(job, ins[i]->name), members[i].err.code);
+		r = run(&ms, d, job, lab, ins, snapshot, err);
+	members_end(&ms);
 	return r;
 }

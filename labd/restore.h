@@ -32,9 +32,11 @@ int restore_check(struct labd *d, struct instance *const *ins, size_t n, int64_t
  * restore_run() - Bring instances of a claimed lab back to a snapshot
  * @ins:	@n of its members; those that did not run in it are stopped then
  *
- * The caller has made job items of them. Waits until their probes succeed again.
+ * @spec:	the lab's specification from then on, or NULL
+ *
+ * Waits until their probes succeed again.
  */
 int restore_run(struct labd *d, struct job *job, struct lab *lab, struct instance *const *ins,
-		size_t n, int64_t snapshot, struct lab_err *err);
+		size_t n, int64_t snapshot, json_t *spec, struct lab_err *err);
 
 #endif

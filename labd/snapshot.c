@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * snapshot.c - points in time of a lab's disks
- *
- * A snapshot's row is in state "creating" until all disks of all members are
- * frozen. A daemon that finds such a row undoes it: the guests' files are what
- * they were. So there is the whole snapshot or none.
- */
+/* snapshot.c - points in time of a lab: disks, and the memory of what ran */
 #define _GNU_SOURCE
 #include "labd/snapshot.h"
 
 #include "labd/disk.h"
 #include "labd/events.h"
+#include "labd/freeze.h"
+#include "labd/memory.h"
+#include "labd/restore.h"
 #include "labd/store.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -19,309 +16,317 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
-struct snap {
-	struct lab *lab;
-	char name[NAME_MAX_LEN + 1];
-	json_t *members;
-};
+#define AUTO_PREFIX "before-"
 
-static void free_snap(void *arg)
+/* ---- instances ------------------------------------------------------------------ */
+
+int instances_add(struct instances *ins, struct instance *in, struct lab_err *err)
 {
-	struct snap *s = arg;
+	struct instance **more = realloc(ins->v, (ins->n + 1) * sizeof(*more));
 
-	json_decref(s->members);
-	free(s);
+	if (!more)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	ins->v = more;
+	ins->v[ins->n++] = in;
+	return 0;
 }
 
-static int freeze_members(struct labd *d, struct job *job, const struct snap *s, int64_t id,
-			  struct lab_err *err)
+int instances_named(struct lab *lab, const json_t *names, struct instances *ret,
+		    struct lab_err *err)
 {
-	const json_t *m;
+	const json_t *name;
 	size_t i;
+	int r = 0;
 
-	json_array_foreach(s->members, i, m) {
-		struct instance *in = model_instance(s->lab, json_string_value(m));
-		struct job_item *item = job_item(job, json_string_value(m));
-		int r = job_check(job, err);
+	json_array_foreach(names, i, name) {
+		struct instance *in = model_instance(lab, json_string_value(name) ?: "");
 
-		job_item_step(job, item, "freeze disks", 0);
-		if (!r)
-			r = disks_freeze(d, in, id, err);
-		job_item_end(job, item, r);
-		if (r < 0)
-			return lab_wrap(err, r, "instance %s", json_string_value(m));
+		if (in && !r)
+			r = instances_add(ret, in, err);
 	}
+	return r;
+}
+
+int instances_with_disks(struct lab *lab, struct instances *ret, struct lab_err *err)
+{
+	struct instance *in;
+	int r = 0;
+
+	TAILQ_FOREACH(in, &lab->instances, link)
+		if (!r && json_array_size(in->disks))
+			r = instances_add(ret, in, err);
+	return r;
+}
+
+void instances_done(struct instances *ins)
+{
+	free(ins->v);
+	*ins = (struct instances){ 0 };
+}
+
+/* ---- taking one ------------------------------------------------------------------ */
+
+int snapshot_check_name(const char *name, struct lab_err *err)
+{
+	if (!name_valid(name))
+		return lab_fail(err, -EINVAL, "'%s' cannot be the name of a snapshot: %s", name,
+				NAME_RULE);
+	if (!strcmp(name, SNAPSHOT_GOLDEN))
+		return lab_fail(err, -EINVAL,
+				"'%s' is the lab's golden snapshot: labctl golden makes it", name);
+	if (!strcmp(name, SNAPSHOT_SUSPENDED) ||
+	    !strncmp(name, AUTO_PREFIX, strlen(AUTO_PREFIX)))
+		return lab_fail(err, -EINVAL, "names like '%s' are for labd's own snapshots", name);
 	return 0;
 }
 
 /* Nothing of it is to be left; what cannot be undone now stays for the next start */
 static void undo(struct labd *d, struct lab *lab, int64_t id)
 {
-	char dir[IO_PATH], path[IO_PATH + 32];
 	struct lab_err err = LAB_ERR_INIT;
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &lab->instances, link)
-		if (disks_unfreeze(d, in, id, &err) < 0) {
+		if (freeze_undo(d, in, id, &err) < 0) {
 			log_error("lab %s: undoing a snapshot: %s", lab->name, err.text);
 			return;
 		}
 	(void)store_run(d->store, NULL, "DELETE FROM snapshots WHERE id = ?", "i", id);
-	snprintf(path, sizeof(path), "%s/snapshots/%lld", lab_dir(d, lab, dir), (long long)id);
-	(void)io_remove_tree(AT_FDCWD, path);
+	TAILQ_FOREACH(in, &lab->instances, link)
+		memory_undo(d, in, id);
+	disks_collect(d, lab);
+	memory_collect(d);
 }
 
-static int items_of(struct job *job, const json_t *members, struct lab_err *err)
+static int64_t begin(struct labd *d, struct lab *lab, const char *kind, struct lab_err *err)
 {
-	autofree const char **names = calloc(json_array_size(members) + 1, sizeof(*names));
-	const json_t *m;
-	size_t i;
+	autofree char *spec = json_dumps(lab->spec, JSON_COMPACT);
+	char name[32];
 
-	if (!names)
+	if (!spec)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	json_array_foreach(members, i, m)
-		names[i] = json_string_value(m);
-	return job_items(job, names, json_array_size(members), err);
+	/* its own name is perhaps that of one which it will replace */
+	snprintf(name, sizeof(name), ".%llu", (unsigned long long)num_now_us());
+	return store_run(d->store, err,
+			 "INSERT INTO snapshots(lab, name, state, created, kind, spec, parent_id)"
+			 " VALUES(?, ?, 'creating', ?, ?, ?, ?)",
+			 "isdssi", lab->id, name, num_wall(), kind, spec, lab->at);
 }
 
-static void publish(struct labd *d, const struct snap *s, int64_t id)
+/* The one that a new one of this kind takes the place of; the lock is held */
+static struct snapshot *replaced(struct lab *lab, const char *kind)
 {
-	struct snapshot *sn = calloc(1, sizeof(*sn));
+	struct snapshot *sn;
 
-	if (!sn)
+	if (strcmp(kind, "golden") && strcmp(kind, "suspended"))
+		return NULL;
+	TAILQ_FOREACH(sn, &lab->snapshots, link)
+		if (!strcmp(sn->kind, kind))
+			return sn;
+	return NULL;
+}
+
+static int finish_rows(struct labd *d, struct lab *lab, const char *name, const char *kind,
+		       const struct snapshot *old, int64_t id, struct lab_err *err)
+{
+	bool golden = !strcmp(kind, "golden");
+	int r = store_begin(d->store, err);
+
+	if (r < 0)
+		return r;
+	if (old && store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", old->id) < 0)
+		r = err->code;
+	if (!r && store_run(d->store, err,
+			    "UPDATE snapshots SET state = 'ready', name = ? WHERE id = ?", "si",
+			    name, id) < 0)
+		r = err->code;
+	if (!r && store_run(d->store, err, "UPDATE labs SET at = ?, golden = ? WHERE id = ?", "iii",
+			    id, golden ? id : lab->golden, lab->id) < 0)
+		r = err->code;
+	return store_end(d->store, r, err);
+}
+
+/* Out of the model; its children are its parent's now; the lock is held */
+static void unpublish(struct labd *d, struct lab *lab, struct snapshot *sn)
+{
+	struct snapshot *child;
+
+	TAILQ_REMOVE(&lab->snapshots, sn, link);
+	TAILQ_FOREACH(child, &lab->snapshots, link)
+		if (child->parent == sn->id)
+			child->parent = sn->parent;
+	if (lab->at == sn->id)
+		lab->at = sn->parent;
+	if (lab->golden == sn->id)
+		lab->golden = 0;
+	events_emit(d, "snapshot", "remove", lab->name, sn->name, NULL,
+		    json_pack("{s:I s:s}", "id", (json_int_t)sn->id, "name", sn->name));
+	json_decref(sn->members);
+	free(sn);
+}
+
+static void publish(struct labd *d, struct lab *lab, const char *name, const char *kind,
+		    const struct instances *ins, int64_t id)
+{
+	struct snapshot *sn = calloc(1, sizeof(*sn)), *old;
+
+	if (!sn || !(sn->members = json_array()))
 		abort();
 	sn->id = id;
-	snprintf(sn->name, sizeof(sn->name), "%s", s->name);
-	sn->members = json_deep_copy(s->members);
-	sn->size = disks_snapshot_size(d, id);
+	snprintf(sn->name, sizeof(sn->name), "%s", name);
+	snprintf(sn->kind, sizeof(sn->kind), "%s", kind);
+	for (size_t i = 0; i < ins->n; i++) {
+		json_array_append_new(sn->members, json_string(ins->v[i]->name));
+		sn->memory |= memory_exists(d, ins->v[i], id);
+	}
+	sn->size = disks_snapshot_size(d, id) + memory_size(d, id);
 	sn->created = num_wall();
 	SCOPED_LOCK(&d->lock);
-	TAILQ_INSERT_TAIL(&s->lab->snapshots, sn, link);
-	events_emit(d, "snapshot", "add", s->lab->name, s->name, NULL, snapshot_json(s->lab, sn));
+	sn->parent = lab->at;
+	old = replaced(lab, kind);
+	if (old)
+		unpublish(d, lab, old);
+	lab->at = id;
+	if (!strcmp(kind, "golden"))
+		lab->golden = id;
+	TAILQ_INSERT_TAIL(&lab->snapshots, sn, link);
+	events_emit(d, "snapshot", "add", lab->name, name, NULL, snapshot_json(lab, sn));
 }
 
-static int run_create(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *name,
+		  const char *kind, const struct instances *ins, int64_t *ret_id,
+		  struct lab_err *err)
 {
-	struct snap *s = arg;
-	int64_t id;
-	int r = items_of(job, s->members, err);
+	const struct snapshot *old;
+	int64_t id = begin(d, lab, kind, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	id = store_run(
-		d->store, err,
-		"INSERT INTO snapshots(lab, name, state, created) VALUES(?, ?, 'creating', ?)",
-		"isd", s->lab->id, s->name, num_wall());
 	if (id < 0)
 		return (int)id;
-	r = freeze_members(d, job, s, id, err);
-	if (!r && store_run(d->store, err, "UPDATE snapshots SET state = 'ready' WHERE id = ?", "i",
-			    id) < 0)
-		r = err->code;
+	/* a golden is what all starts read: it stands on nothing */
+	r = freeze_run(d, job, ins->v, ins->n, id, !strcmp(kind, "golden"), err);
+	pthread_mutex_lock(&d->lock);
+	old = replaced(lab, kind);
+	pthread_mutex_unlock(&d->lock);
+	if (!r)
+		r = finish_rows(d, lab, name, kind, old, id, err);
 	if (r < 0) {
-		undo(d, s->lab, id);
+		undo(d, lab, id);
 		return r;
 	}
-	publish(d, s, id);
+	publish(d, lab, name, kind, ins, id);
+	disks_collect(d, lab);
+	memory_collect(d);
+	if (ret_id)
+		*ret_id = id;
 	return 0;
 }
 
-/* All members must be stopped and have disks; the lock is held */
-static int check_members(struct lab *lab, json_t *members, struct lab_err *err)
-{
-	const json_t *m;
-	size_t i;
+/* ---- automatic ones --------------------------------------------------------------- */
 
-	json_array_foreach(members, i, m) {
-		struct instance *in = model_instance(lab, json_string_value(m) ?: "");
-
-		if (!in)
-			return lab_fail(err, -ENOENT, "lab %s has no instance %s", lab->name,
-					json_string_value(m) ?: "");
-		for (size_t j = 0; j < i; j++)
-			if (json_equal(m, json_array_get(members, j)))
-				return lab_fail(err, -EINVAL, "instance %s is named twice",
-						in->name);
-		if (instance_running(in))
-			return lab_fail(err, -EBUSY,
-					"instance %s runs; snapshots of running instances are not "
-					"there yet: labctl stop %s/%s first",
-					in->name, lab->name, in->name);
-		if (!json_array_size(in->disks))
-			return lab_fail(err, -ENODATA,
-					"instance %s has no disks yet: it was never started",
-					in->name);
-	}
-	return json_array_size(members)
-		       ? 0
-		       : lab_fail(err, -ENODATA, "lab %s has no instance with disks", lab->name);
-}
-
-/* Named instances, or all that have disks */
-static json_t *members_of(struct lab *lab, const json_t *named)
-{
-	json_t *members = json_array_size(named) ? json_deep_copy(named) : json_array();
-	struct instance *in;
-
-	if (json_array_size(named))
-		return members;
-	TAILQ_FOREACH(in, &lab->instances, link)
-		if (json_array_size(in->disks) || instance_running(in))
-			json_array_append_new(members, json_string(in->name));
-	return members;
-}
-
-static int start(struct labd *d, const char *kind, struct snap *s, job_fn run, int64_t *ret_job,
-		 struct lab_err *err)
-{
-	struct job *job = job_new(d, kind, s->lab->name, s->name, run, s, free_snap);
-	int r = model_claim(d, s->lab, NULL, job->id, err);
-
-	if (r < 0) {
-		job_abandon(job);
-		return r;
-	}
-	*ret_job = job_start(job);
-	return 0;
-}
-
-static struct snap *new_snap(struct lab *lab, const char *name, json_t *members)
-{
-	struct snap *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		abort();
-	s->lab = lab;
-	s->members = members;
-	snprintf(s->name, sizeof(s->name), "%s", name);
-	return s;
-}
-
-int snapshot_create(struct labd *d, const char *lab_name, const char *name, const json_t *instances,
-		    int64_t *ret_job, struct lab_err *err)
+/* An automatic one that is too old, or one too many; 0: there is none */
+static int64_t expired(struct labd *d, struct lab *lab)
 {
 	SCOPED_LOCK(&d->lock);
-	json_t *members;
-	struct lab *lab;
-	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
+	int64_t oldest = 0;
+	struct snapshot *sn;
+	size_t n = 0;
 
-	if (r < 0)
-		return r;
-	if (!name_valid(name))
-		return lab_fail(err, -EINVAL, "'%s' cannot be the name of a snapshot: %s", name,
-				NAME_RULE);
-	if (instances && !json_is_array(instances))
-		return lab_fail(err, -EINVAL, "instances must be a list of names");
-	if (model_snapshot(lab, name))
-		return lab_fail(err, -EEXIST, "lab %s has a snapshot %s already", lab_name, name);
-	members = members_of(lab, instances);
-	r = check_members(lab, members, err);
-	if (r < 0) {
-		json_decref(members);
-		return r;
+	TAILQ_FOREACH(sn, &lab->snapshots, link) {
+		if (strcmp(sn->kind, "auto"))
+			continue;
+		if (sn->created < num_wall() - SNAPSHOT_DAYS * 86400.0)
+			return sn->id;
+		if (!n++)
+			oldest = sn->id;
 	}
-	return start(d, "snapshot", new_snap(lab, name, members), run_create, ret_job, err);
+	return n > SNAPSHOT_KEPT ? oldest : 0;
 }
 
-static int run_remove(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
+		  const struct instances *ins, struct lab_err *err)
 {
-	struct snap *s = arg;
-	struct snapshot *sn;
-	int64_t r;
+	char name[NAME_MAX_LEN + 1], when[24];
+	time_t now = time(NULL);
+	struct tm tm;
+	int64_t id;
+	int r;
 
-	(void)job;
-	pthread_mutex_lock(&d->lock);
-	sn = model_snapshot(s->lab, s->name);
-	pthread_mutex_unlock(&d->lock);
-	if (!sn)
-		return lab_fail(err, -ENOENT, "snapshot %s is gone", s->name);
-	r = store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", sn->id);
+	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", gmtime_r(&now, &tm));
+	snprintf(name, sizeof(name), AUTO_PREFIX "%s-%s", before, when);
+	r = ins->n ? snapshot_take(d, job, lab, name, "auto", ins, NULL, err) : 0;
+	if (!r && ins->n)
+		job_log(job, "what was there is kept as snapshot %s", name);
+	while (!r && (id = expired(d, lab)))
+		r = snapshot_drop(d, lab, id, err);
+	return lab_wrap(err, r, "snapshot before the %s", before);
+}
+
+/* ---- removing and restoring --------------------------------------------------------- */
+
+int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *err)
+{
+	struct snapshot *sn;
+	int64_t r = store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", id);
+
 	if (r < 0)
 		return (int)r;
 	pthread_mutex_lock(&d->lock);
-	TAILQ_REMOVE(&s->lab->snapshots, sn, link);
-	events_emit(d, "snapshot", "remove", s->lab->name, s->name, NULL,
-		    json_pack("{s:I s:s}", "id", (json_int_t)sn->id, "name", sn->name));
+	sn = model_snapshot_id(lab, id);
+	if (sn)
+		unpublish(d, lab, sn);
 	pthread_mutex_unlock(&d->lock);
-	json_decref(sn->members);
-	free(sn);
-	disks_collect(d, s->lab);
+	disks_collect(d, lab);
+	memory_collect(d);
+	return lab_save(d, lab, err);
+}
+
+static int read_json(void *arg, sqlite3_stmt *st)
+{
+	*(json_t **)arg = json_loads(store_text(st, 0), 0, NULL);
 	return 0;
 }
 
-/* Bring back the members, which are @ins */
-static int restore(struct labd *d, struct job *job, const struct snap *s, int64_t id,
-		   struct instance *const *ins, struct lab_err *err)
+json_t *snapshot_spec(struct labd *d, int64_t id)
 {
-	size_t n = json_array_size(s->members);
-	int r;
+	json_t *spec = NULL;
 
-	for (size_t i = 0; i < n; i++)
-		job_item_step(job, job_item(job, ins[i]->name), "disks", 0);
-	r = disks_thaw(d, s->lab, ins, n, id, err);
-	for (size_t i = 0; i < n; i++)
-		job_item_end(job, job_item(job, ins[i]->name), r);
+	(void)store_each(d->store, NULL, read_json, &spec, "SELECT spec FROM snapshots WHERE id = ?",
+			 "i", id);
+	return spec;
+}
+
+/* The lab's specification, with those of the members and the networks as they were */
+static json_t *spec_then(struct labd *d, struct lab *lab, int64_t id, const struct instances *ins)
+{
+	autojson json_t *then = snapshot_spec(d, id);
+	json_t *spec, *now, *part;
+
+	spec = json_deep_copy(lab->spec);
+	now = json_object_get(spec, "instances");
+	json_object_update(json_object_get(spec, "networks"), json_object_get(then, "networks"));
+	for (size_t i = 0; i < ins->n; i++) {
+		part = json_object_get(json_object_get(then, "instances"), ins->v[i]->name);
+		if (part)
+			json_object_set(now, ins->v[i]->name, part);
+	}
+	return spec;
+}
+
+int snapshot_bring_back(struct labd *d, struct job *job, struct lab *lab, int64_t id,
+			const struct instances *ins, bool spec, struct lab_err *err)
+{
+	json_t *then = spec ? spec_then(d, lab, id, ins) : NULL;
+	int r = restore_run(d, job, lab, ins->v, ins->n, id, then, err);
+
+	json_decref(then);
+	memory_collect(d);
 	return r;
 }
 
-static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)
-{
-	struct instance *ins[LAB_MAX_INSTANCES] = { NULL };
-	const struct snap *s = arg;
-	const struct snapshot *sn;
-	const json_t *m;
-	int64_t id;
-	size_t i;
-	int r = items_of(job, s->members, err);
-
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&d->lock);
-	sn = model_snapshot(s->lab, s->name);
-	id = sn ? sn->id : 0;
-	json_array_foreach(s->members, i, m) {
-		ins[i] = model_instance(s->lab, json_string_value(m));
-	}
-	pthread_mutex_unlock(&d->lock);
-	return id ? restore(d, job, s, id, ins, err)
-		  : lab_fail(err, -ENOENT, "snapshot %s is gone", s->name);
-}
-
-static int start_named(struct labd *d, const char *lab_name, const char *name, bool restore,
-		       int64_t *ret_job, struct lab_err *err)
-{
-	SCOPED_LOCK(&d->lock);
-	struct snapshot *sn;
-	struct lab *lab;
-	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
-
-	if (r < 0)
-		return r;
-	sn = model_snapshot(lab, name);
-	if (!sn)
-		return lab_fail(err, -ENOENT, "lab %s has no snapshot %s: labctl snapshot ls %s",
-				lab_name, name, lab_name);
-	if (restore)
-		r = check_members(lab, sn->members, err);
-	if (r < 0)
-		return r;
-	return start(d, restore ? "restore" : "snapshot-remove",
-		     new_snap(lab, name, json_deep_copy(sn->members)),
-		     restore ? run_restore : run_remove, ret_job, err);
-}
-
-int snapshot_remove(struct labd *d, const char *lab, const char *name, int64_t *ret_job,
-		    struct lab_err *err)
-{
-	return start_named(d, lab, name, false, ret_job, err);
-}
-
-int snapshot_restore(struct labd *d, const char *lab, const char *name, int64_t *ret_job,
-		     struct lab_err *err)
-{
-	return start_named(d, lab, name, true, ret_job, err);
-}
+/* ---- after a start -------------------------------------------------------------------- */
 
 struct ids {
 	int64_t v[64];
@@ -348,6 +353,7 @@ void snapshot_repair(struct labd *d, struct lab *lab)
 	for (size_t i = 0; i < ids.n; i++)
 		undo(d, lab, ids.v[i]);
 	disks_repair(d, lab);
+	memory_collect(d);
 	TAILQ_FOREACH(sn, &lab->snapshots, link)
-		sn->size = disks_snapshot_size(d, sn->id);
+		sn->size = disks_snapshot_size(d, sn->id) + memory_size(d, sn->id);
 }

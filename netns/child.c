@@ -137,6 +137,7 @@ int child_spawn(struct lab *lab, const struct child_spec *spec, pid_t *ret_pid, 
 	autoclose int log = -EBADF, pidfd = -EBADF;
 	int fds[SPAWN_MAX_FDS], r;
 	struct spawn spawn = { .argv = spec->argv,
+			       .env = spec->env,
 			       .fds = fds,
 			       .nfds = spec->nfds + spec->nnics,
 			       .as = spec->unprivileged ? SPAWN_AS_GUEST : SPAWN_AS_KEEPER };

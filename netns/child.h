@@ -26,7 +26,7 @@ struct child {
  * @nics:	names of taps whose descriptors follow behind @fds
  */
 struct child_spec {
-	const char *const *argv;
+	const char *const *argv, *const *env;
 	const int *fds;
 	size_t nfds;
 	const char *const *nics;

@@ -381,7 +381,7 @@ static size_t count_words(const char *const *words)
 {
 	size_t n = 0;
 
-	while (words[n])
+	while (words && words[n])
 		n++;
 	return n;
 }
@@ -390,8 +390,9 @@ int keeper_spawn(struct keeper *k, const struct keeper_spawn *spawn, pid_t *ret_
 		 struct lab_err *err)
 {
 	autojson json_t *ok = NULL;
-	json_t *req = json_pack("{ss so so ss sb}", "op", "spawn", "argv",
-				string_array(spawn->argv, count_words(spawn->argv)), "nics",
+	json_t *req = json_pack("{ss so so so ss sb}", "op", "spawn", "argv",
+				string_array(spawn->argv, count_words(spawn->argv)), "env",
+				string_array(spawn->env, count_words(spawn->env)), "nics",
 				string_array(spawn->nics, spawn->nnics), "log", spawn->log,
 				"unprivileged", spawn->unprivileged);
 	int r = ask(k, req, spawn->fds, spawn->nfds, &ok, ret_pidfd, err);

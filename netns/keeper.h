@@ -161,6 +161,7 @@ int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_er
 /**
  * struct keeper_spawn - a program to run inside the lab (QEMU)
  * @argv:	NULL-terminated, absolute argv[0]
+ * @env:	NULL-terminated "NAME=value" beside PATH, LANG and TMPDIR; NULL: none
  * @fds:	descriptors the child gets as 3, 4, ...
  * @nics:	names of taps; their descriptors follow behind @fds, in order
  * @log:	path its standard output and error are appended to; like all paths
@@ -171,7 +172,7 @@ int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_er
  * Standard input is /dev/null; it is in its own session.
  */
 struct keeper_spawn {
-	const char *const *argv;
+	const char *const *argv, *const *env;
 	const int *fds;
 	size_t nfds;
 	const char *const *nics;

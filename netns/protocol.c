@@ -196,24 +196,26 @@ static int op_link_set(struct lab *lab, struct request *rq, struct lab_err *err)
 
 static int op_spawn(struct lab *lab, struct request *rq, struct lab_err *err)
 {
-	autofree const char **argv = NULL, **nics = NULL;
+	autofree const char **argv = NULL, **env = NULL, **nics = NULL;
 	struct child_spec spec = { .fds = rq->fds, .nfds = rq->nfds };
-	json_t *argv_list, *nic_list;
+	json_t *argv_list, *env_list, *nic_list;
 	const char *op;
 	json_error_t je;
 	int unprivileged, r;
-	size_t argc;
+	size_t argc, envc;
 	pid_t pid;
 
-	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s s:o s:o s:s s:b}", "op", &op,
-			   "argv", &argv_list, "nics", &nic_list, "log", &spec.log, "unprivileged",
-			   &unprivileged) < 0)
+	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s s:o s:o s:o s:s s:b}", "op",
+			   &op, "argv", &argv_list, "env", &env_list, "nics", &nic_list, "log",
+			   &spec.log, "unprivileged", &unprivileged) < 0)
 		return bad_request(&je, err);
 	argv = strings(argv_list, &argc);
+	env = strings(env_list, &envc);
 	nics = strings(nic_list, &spec.nnics);
-	if (!argv || !argc || !nics)
-		return lab_fail(err, -EINVAL, "bad request: argv or nics");
+	if (!argv || !argc || !env || !nics)
+		return lab_fail(err, -EINVAL, "bad request: argv, env or nics");
 	spec.argv = argv;
+	spec.env = env;
 	spec.nics = nics;
 	spec.unprivileged = unprivileged;
 	r = child_spawn(lab, &spec, &pid, &rq->ret_fd, err);

@@ -39,12 +39,12 @@
 /* Before the desktop and labd, behind nothing: a guest can be restored */
 #define SPAWN_OOM_SCORE "500"
 
-static char *const spawn_env[] = {
+static const char *const common_env[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 	"LANG=C.UTF-8",
 	"TMPDIR=/tmp",
-	NULL,
 };
+#define N_COMMON ARRAY_SIZE(common_env)
 
 /**
  * struct failure - what a child tells when it could not become the program
@@ -147,6 +147,24 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Does not return unless it fails */
+static int execute(const struct spawn *s)
+{
+	const char *env[N_COMMON + SPAWN_MAX_ENV + 1] = { NULL };
+
+	memcpy(env, common_env, sizeof(common_env));
+	for (size_t i = 0; s->env && s->env[i]; i++) {
+		if (i == SPAWN_MAX_ENV)
+			return -E2BIG;
+		env[N_COMMON + i] = s->env[i];
+	}
+	default_signals();
+	if (s->no_hup)
+		signal(SIGHUP, SIG_IGN);
+	execve(s->argv[0], (char *const *)s->argv, (char *const *)env);
+	return -errno;
+}
+
 __attribute__((noreturn)) static void become(const struct lab *lab, const struct spawn *s,
 					     int report, pid_t parent)
 {
@@ -174,11 +192,7 @@ __attribute__((noreturn)) static void become(const struct lab *lab, const struct
 	}
 	if (!r) {
 		step = "execute it";
-		default_signals();
-		if (s->no_hup)
-			signal(SIGHUP, SIG_IGN);
-		execve(s->argv[0], (char *const *)s->argv, spawn_env);
-		r = -errno;
+		r = execute(s);
 	}
 	f.code = r;
 	snprintf(f.step, sizeof(f.step), "%s", step);

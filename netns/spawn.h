@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#define SPAWN_MAX_ENV 8
 #define SPAWN_MAX_FDS 64 /* what a message carries (16) and a machine's nics */
 
 /**
@@ -21,13 +22,14 @@ enum spawn_as { SPAWN_AS_KEEPER, SPAWN_AS_GUEST, SPAWN_AS_DNSMASQ };
 /**
  * struct spawn - a program to start
  * @argv:	absolute argv[0]
+ * @env:	at most SPAWN_MAX_ENV of its own, beside those all have; NULL: none
  * @fds:	@nfds descriptors, at most SPAWN_MAX_FDS, it gets as 3, 4, ...
  * @output:	its standard output and error
  * @dies:	end it when the keeper ends, however that ends
  * @no_hup:	it begins with SIGHUP ignored
  */
 struct spawn {
-	const char *const *argv;
+	const char *const *argv, *const *env;
 	const int *fds;
 	size_t nfds;
 	int output;

@@ -109,7 +109,7 @@ void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset
 
 	if ((flags & MAP_TYPE) != MAP_SHARED || !is_ram(fd))
 		return real(addr, len, prot, flags, fd, offset);
-	flags = (flags & ~MAP_TYPE) | MAP_PRIVATE | MAP_NORESERVE;
+	flags = (flags & ~MAP_TYPE) | MAP_PRIVATE;
 	if (!strcmp(getenv("LAB_RAM"), ZERO))
 		return map_zero(real, addr, len, prot, flags);
 	return real(addr, len, prot, flags, fd, offset);

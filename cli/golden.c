@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* golden.c - labctl golden, suspend: the running state of a whole lab, kept */
+#define _GNU_SOURCE
+#include "cli/commands.h"
+#include "cli/object.h"
+
+#include "lib/util.h"
+
+#include <string.h>
+
+/* POST /v1/labs/LAB/WHAT, and wait for the job */
+static int run(struct cli *cli, int argc, char **argv, const char *what)
+{
+	static const struct option options[] = { { "detach", no_argument, NULL, 'd' }, CLI_LONG };
+	char path[CLIENT_PATH];
+	struct object o;
+	bool detach = false;
+	uint64_t id = 0;
+	int c, r;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "d", options)) != -1) {
+		if (c == '?')
+			return cli->exit;
+		detach = detach || c == 'd';
+	}
+	if (!cli_nargs(cli, argc - optind, 0, 1))
+		return CLI_USAGE;
+	r = object_lab(cli, argv[optind], &o);
+	if (r < 0)
+		return cli_end(cli, r);
+	r = cli_job(cli, "POST", client_path(path, "/v1/labs/%s/%s", o.lab, what), json_object(),
+		    &id);
+	return cli_job_end(cli, r, id, detach);
+}
+
+static int run_golden(struct cli *cli, int argc, char **argv)
+{
+	return run(cli, argc, argv, "golden");
+}
+
+static int run_suspend(struct cli *cli, int argc, char **argv)
+{
+	return run(cli, argc, argv, "suspend");
+}
+
+const struct command cmd_golden = {
+	.name = "golden",
+	.args = "[LAB] [--detach]",
+	.summary = "Make a running lab, as it is now, what `up` and `reset` go back to",
+	.details = "All instances are frozen at one instant, with disks and memory, and go on. The "
+		   "first `up`\n"
+		   "of a lab whose instances all have `ready` probes makes a golden by itself.\n\n"
+		   "  -d, --detach  do not wait\n\n"
+		   "Example:\n  labctl golden demo\n",
+	.run = run_golden,
+};
+
+const struct command cmd_suspend = {
+	.name = "suspend",
+	.args = "[LAB] [--detach]",
+	.summary = "Save a running lab with its memory and end it; `up` goes on where it was",
+	.details = "  -d, --detach  do not wait\n\n"
+		   "Example:\n  labctl suspend demo\n",
+	.run = run_suspend,
+};

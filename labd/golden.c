@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* golden.c - the state of a whole lab that up and reset go back to */
+#define _GNU_SOURCE
+#include "labd/golden.h"
+
+#include "labd/disk.h"
+#include "labd/restore.h"
+#include "lib/util.h"
+
+#include <string.h>
+
+static int all_instances(struct labd *d, struct lab *lab, struct instances *ret,
+			 struct lab_err *err)
+{
+	SCOPED_LOCK(&d->lock);
+
+	return instances_with_disks(lab, ret, err);
+}
+
+int golden_make(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
+{
+	autoinstances struct instances ins = { 0 };
+	int r = all_instances(d, lab, &ins, err);
+
+	if (!r)
+		r = snapshot_take(d, job, lab, SNAPSHOT_GOLDEN, "golden", &ins, NULL, err);
+	return lab_wrap(err, r, "golden");
+}
+
+/* The first instance that does not say when it is ready */
+static const struct instance *without_probe(const struct lab *lab)
+{
+	const struct instance *in;
+
+	TAILQ_FOREACH(in, &lab->instances, link)
+		if (!json_array_size(json_object_get(instance_spec(in), "ready")))
+			return in;
+	return NULL;
+}
+
+int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
+{
+	const struct instance *in = without_probe(lab);
+
+	if (in) {
+		job_log(job,
+			"no golden was made: instance %s has no `ready` probe, so when to freeze it"
+			" is not known; labctl golden %s makes one of what runs",
+			in->name, lab->name);
+		return 0;
+	}
+	job_step(job, "golden");
+	return golden_make(d, job, lab, err);
+}
+
+/* Of an instance and its networks, all that a guest has seen */
+static int check_spec(const struct instance *in, const json_t *then, struct lab_err *err)
+{
+	static const char *const keys[] = { "image", "memory", "vcpus", "root", "disks", "networks" };
+	const json_t *was = json_object_get(json_object_get(then, "instances"), in->name);
+
+	if (!was)
+		return lab_fail(err, -ESTALE, "instance %s is not in it", in->name);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!json_equal(json_object_get(was, keys[i]),
+				json_object_get(instance_spec(in), keys[i])))
+			return lab_fail(err, -ESTALE, "%s of instance %s has changed since", keys[i],
+					in->name);
+	return 0;
+}
+
+/* Its image's name may mean another image since */
+static int check_image(struct labd *d, const struct instance *in, int64_t id, struct lab_err *err)
+{
+	const char *name = json_string_value(json_object_get(instance_spec(in), "image"));
+	int64_t now, then = disks_snapshot_image(d, in, id);
+
+	pthread_mutex_lock(&d->lock);
+	now = model_image(d, name ?: "") ? model_image(d, name ?: "")->id : 0;
+	pthread_mutex_unlock(&d->lock);
+	return now == then ? 0 :
+			     lab_fail(err, -ESTALE, "image %s of instance %s is another one now",
+				      name ?: "", in->name);
+}
+
+int golden_fits(struct labd *d, struct lab *lab, const struct instances *ins, int64_t id,
+		struct lab_err *err)
+{
+	autojson json_t *then = snapshot_spec(d, id);
+	int r = 0;
+
+	if (!json_equal(json_object_get(then, "networks"), json_object_get(lab->spec, "networks")))
+		return lab_fail(err, -ESTALE, "the lab's networks have changed since");
+	for (size_t i = 0; !r && i < ins->n; i++) {
+		r = check_spec(ins->v[i], then, err);
+		if (!r)
+			r = check_image(d, ins->v[i], id, err);
+	}
+	return r < 0 ? r : restore_check(d, ins->v, ins->n, id, err);
+}
+
+int golden_usable(struct labd *d, struct lab *lab, const struct instances *ins,
+		  struct lab_err *err)
+{
+	return lab->golden ? golden_fits(d, lab, ins, lab->golden, err) :
+			     lab_fail(err, -ENOENT, "lab %s has no golden", lab->name);
+}
