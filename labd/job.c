@@ -198,6 +198,9 @@ static void run(void *arg)
 	r = job->run(d, job, job->arg, &err);
 	if (r < 0 && !err.code)
 		lab_fail_errno(&err, r, "%s", job->kind);
+	for (size_t i = 0; i < job->nitems; i++)
+		if (job->items[i].started)
+			job_item_end(job, &job->items[i], r);
 	if (r < 0)
 		job_log(job, "failed: %s", err.text);
 

@@ -106,7 +106,7 @@ struct job_item *job_item(struct job *job, const char *name);
 void job_item_step(struct job *job, struct job_item *it, const char *step, double expected);
 void job_item_progress(struct job *job, struct job_item *it, uint64_t done, uint64_t total,
 		       const char *unit);
-/** job_item_end() - "done" or "failed" */
+/** job_item_end() - "done" or "failed"; what has begun ends with the job at the latest */
 void job_item_end(struct job *job, struct job_item *it, int r);
 
 /** duration_get(), duration_put() - How long something took last time, in seconds */

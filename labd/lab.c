@@ -38,22 +38,25 @@ static void emit(struct labd *d, struct lab *lab, const char *action)
 
 int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 {
-	autofree char *spec = NULL, *applied = NULL;
+	autofree char *spec = NULL, *applied = NULL, *restoring = NULL;
 	int64_t r;
 
 	/* two instances' jobs may save their lab at the same time */
 	pthread_mutex_lock(&d->lock);
 	spec = json_dumps(lab->spec, JSON_COMPACT);
 	applied = json_dumps(lab->applied, JSON_COMPACT);
+	restoring = json_dumps(lab->restoring, JSON_COMPACT);
 	pthread_mutex_unlock(&d->lock);
-	if (!spec || !applied)
+	if (!spec || !applied || !restoring)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	r = store_run(d->store, err,
 		      "UPDATE labs SET file = ?, spec = ?, networks = ?, keeper = ?, changed = ?,"
-		      " protect = ?, error = ?, golden = ?, restore = ?, at = ? WHERE id = ?",
-		      "sssidisiiii", lab->file, spec, applied,
+		      " protect = ?, error = ?, golden = ?, restore = ?, restoring = ?,"
+		      " at = ? WHERE id = ?",
+		      "sssidisiisii", lab->file, spec, applied,
 		      (int64_t)(lab->keeper ? lab->keeper->pid : 0), lab->changed,
-		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, lab->at, lab->id);
+		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, restoring, lab->at,
+		      lab->id);
 	return r < 0 ? (int)r : 0;
 }
 
@@ -218,6 +221,7 @@ int lab_add(struct labd *d, const char *file, json_t *spec, int64_t job, struct 
 	pthread_mutex_init(&lab->keeper_lock, NULL);
 	lab->spec = spec;
 	lab->applied = json_object();
+	lab->restoring = json_array();
 	lab->file = strdup(file);
 	lab->created = lab->changed = now;
 	snprintf(lab->name, sizeof(lab->name), "%s", name);
@@ -283,6 +287,7 @@ void lab_free(struct lab *lab)
 	pthread_mutex_destroy(&lab->keeper_lock);
 	json_decref(lab->spec);
 	json_decref(lab->applied);
+	json_decref(lab->restoring);
 	free(lab->file);
 	free(lab);
 }

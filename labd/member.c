@@ -33,7 +33,7 @@ void members_end(struct members *ms)
 
 		ram_close(&m->ram);
 		ram_chain_close(&m->chain);
-		if (m->job)
+		if (m->job && m->err.code)
 			job_item_end(m->job, m->item, m->err.code);
 	}
 	free(ms->v);

@@ -11,6 +11,7 @@
  * struct member - an instance while it is frozen or restored
  * @item:	its line in the job, may be NULL
  * @runs:	freezing: it is to go on; restoring: it runs in the snapshot
+ * @in_place:	restoring: its QEMU stays, its state goes back
  * @whole:	freezing: its memory is to stand on nothing
  * @ram, @chain: its memory, open, while it is frozen
  * @err:	of the step that failed
@@ -21,7 +22,7 @@ struct member {
 	struct job_item *item;
 	struct instance *in;
 	int64_t snapshot;
-	bool runs, whole;
+	bool runs, in_place, whole;
 	struct ram ram;
 	struct ram_chain chain;
 	struct lab_err err;
@@ -38,7 +39,7 @@ typedef int (*member_step)(struct member *m);
 int members_new(struct members *ms, struct labd *d, struct job *job, struct instance *const *ins,
 		size_t n, int64_t snapshot, struct lab_err *err);
 
-/** members_end() - Close and free; also their lines in the job, as each has ended */
+/** members_end() - Close and free; the lines in the job of those that failed end */
 void members_end(struct members *ms);
 
 /**

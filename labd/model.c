@@ -180,8 +180,9 @@ static int load_lab(void *arg, sqlite3_stmt *st)
 	lab->golden = sqlite3_column_int64(st, 9);
 	lab->restore = sqlite3_column_int64(st, 10);
 	lab->at = sqlite3_column_int64(st, 11);
+	lab->restoring = json_loads(store_text(st, 12), 0, NULL);
 	TAILQ_INSERT_TAIL(&d->labs, lab, link);
-	return lab->file && lab->spec ? 0 : -EUCLEAN;
+	return lab->file && lab->spec && lab->restoring ? 0 : -EUCLEAN;
 }
 
 static struct lab *lab_by_id(struct labd *d, int64_t id)
@@ -302,7 +303,7 @@ int model_load(struct labd *d, struct lab_err *err)
 		{ load_image,
 		  "SELECT id, name, state, recipe, base, created, protect, error FROM images" },
 		{ load_lab, "SELECT id, name, file, spec, networks, created, changed, protect, "
-			    "error, golden, restore, at FROM labs" },
+			    "error, golden, restore, at, restoring FROM labs" },
 		{ load_network, "SELECT id, lab, name FROM networks ORDER BY id" },
 		{ load_instance,
 		  "SELECT id, lab, name, state, want, applied, image, pid, start_time, digest, "

@@ -120,6 +120,7 @@ struct snapshot {
  * @applied:	networks as the keeper has them
  * @golden:	id of the snapshot that up and reset restore, 0 for none
  * @restore:	id of the snapshot that is being restored, 0 for none
+ * @restoring:	names of the instances that are
  * @at:		id of the snapshot it was restored to or that was made last, 0 for none
  * @keeper:	connection, NULL while the lab has none; used by the job that
  *		claimed the lab or one of its instances
@@ -131,7 +132,7 @@ struct lab {
 	char state[MODEL_STATE];
 	char error[LAB_ERR_TEXT];
 	char *file;
-	json_t *spec, *applied;
+	json_t *spec, *applied, *restoring;
 	int64_t golden, restore, at;
 	struct keeper *keeper;
 	pthread_mutex_t keeper_lock;

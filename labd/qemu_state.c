@@ -167,6 +167,53 @@ int qemu_use_overlay(struct qmp *q, const char *disk, const char *node, uint64_t
 			json_pack("{s:s, s:s}", "node", now, "overlay", node), deadline, NULL, err);
 }
 
+/* A disk's nodes are named "blkN" and "blkN-..." */
+static bool is_old_node(const char *name, const char *now)
+{
+	size_t n = strcspn(now, "-");
+
+	return !strncmp(name, now, n) && (!name[n] || name[n] == '-') && strcmp(name, now);
+}
+
+/* Close what was below a disk: each can go when nothing stands on it */
+static int close_old_nodes(struct qmp *q, const char *now, uint64_t deadline, struct lab_err *err)
+{
+	autojson json_t *nodes = NULL;
+	int r = qmp_call(q, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), deadline,
+			 &nodes, err);
+	size_t i, gone;
+	json_t *node;
+
+	do {
+		gone = 0;
+		json_array_foreach(nodes, i, node) {
+			const char *name = json_string_value(json_object_get(node, "node-name"));
+
+			if (r < 0 || !name || !is_old_node(name, now) ||
+			    qemu_drop_overlay(q, name, deadline, NULL) < 0)
+				continue;
+			json_object_clear(node);
+			gone++;
+		}
+	} while (gone);
+	return r;
+}
+
+int qemu_change_disk(struct qmp *q, const char *disk, const char *path, const char *node,
+		     uint64_t deadline, struct lab_err *err)
+{
+	char device[128];
+	int r = add_node(q, node, path, NULL, deadline, err);
+
+	snprintf(device, sizeof(device), "/machine/peripheral/disk-%s/virtio-backend", disk);
+	if (!r)
+		r = qmp_call(q, "qom-set",
+			     json_pack("{s:s, s:s, s:s}", "path", device, "property", "drive",
+				       "value", node),
+			     deadline, NULL, err);
+	return r < 0 ? r : close_old_nodes(q, node, deadline, err);
+}
+
 int qemu_drop_overlay(struct qmp *q, const char *node, uint64_t deadline, struct lab_err *err)
 {
 	return qmp_call(q, "blockdev-del", json_pack("{s:s}", "node-name", node), deadline, NULL,

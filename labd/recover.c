@@ -47,6 +47,17 @@ static void lost(struct labd *d, struct instance *in)
 	boot_clean(d, in, "failed", "its QEMU ended while labd was away");
 }
 
+static bool is_restored(const struct instance *in)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(in->lab->restoring, i, name)
+		if (in->lab->restore && !strcmp(json_string_value(name), in->name))
+			return true;
+	return false;
+}
+
 static void set_running(struct labd *d, struct instance *in, struct qmp *qmp)
 {
 	autojson json_t *status = NULL;
@@ -59,6 +70,11 @@ static void set_running(struct labd *d, struct instance *in, struct qmp *qmp)
 			/* nobody records its console yet: it has not begun to run, so undo */
 			(void)boot_stop(d, NULL, in, false, NULL);
 			instance_set_state(d, in, "stopped", half_started);
+			return;
+		}
+		if (is_restored(in)) {
+			/* neither what it was nor what it is to be; it is restored again */
+			(void)boot_stop(d, NULL, in, false, NULL);
 			return;
 		}
 		/* stopped behind a barrier, or by a pause that was not finished: undone */

@@ -8,6 +8,7 @@
 #include "labd/member.h"
 #include "labd/memory.h"
 #include "labd/network.h"
+#include "labd/startset.h"
 #include "labd/watch.h"
 #include "lib/io.h"
 #include "lib/num.h"
@@ -22,14 +23,6 @@
 static int check(struct member *m)
 {
 	return m->runs ? memory_check(m->d, m->in, m->snapshot, &m->err) : 0;
-}
-
-static int end(struct member *m)
-{
-	job_item_step(m->job, m->item, "end", 0);
-	if (!m->runs)
-		instance_set_want(m->d, m->in, "stopped");
-	return boot_stop(m->d, m->job, m->in, false, &m->err);
 }
 
 /* ---- one instance ------------------------------------------------------------- */
@@ -62,9 +55,9 @@ static int load_memory(const struct member *m, const char *dir, struct lab_err *
 {
 	const struct instance *in = m->in;
 	struct ram_chain chain = { 0 };
-	struct ram ram;
-	struct stat st;
 	char path[IO_PATH];
+	struct stat st;
+	struct ram ram;
 	int r;
 
 	if (stat(memory_file(m->d, dir, path), &st) < 0)
@@ -81,31 +74,139 @@ static int load_memory(const struct member *m, const char *dir, struct lab_err *
 	return r;
 }
 
-/* A QEMU that maps the memory, with the devices as they were, stopped */
+static int load_state(const struct member *m, const char *dir, struct lab_err *err)
+{
+	char state[IO_PATH];
+	int r = load_memory(m, dir, err);
+
+	if (!r)
+		r = copy_state(m, dir, state, err);
+	if (r < 0)
+		return r;
+	r = qemu_load_devices(m->in->guest->qmp, state, num_now_us() + CALL_US, err);
+	unlink(state);
+	return r;
+}
+
+/* A new QEMU that maps the memory, with the devices as they were, stopped */
+static int load_new(struct member *m, const char *dir)
+{
+	char ram[IO_PATH];
+	int r;
+
+	boot_begin(m->d, m->in);
+	r = boot_launch(m->d, m->in, memory_file(m->d, dir, ram), &m->err);
+	return r < 0 ? r : load_state(m, dir, &m->err);
+}
+
+/* ---- in the QEMU that runs ------------------------------------------------------ */
+
+/*
+ * A QEMU that maps the same file can stay: its memory, devices and disks change. It is
+ * quicker than a new one, and what the guest has not touched need not be mapped again.
+ */
+static bool can_stay(const struct member *m)
+{
+	char dir[IO_PATH], file[IO_PATH];
+	const struct instance *in = m->in;
+	bool same;
+	struct ram ram;
+	struct stat st;
+
+	if (!m->runs || !in->guest || !in->guest->qmp)
+		return false;
+	memory_file(m->d, memory_dir(m->d, in, m->snapshot, dir), file);
+	if (stat(file, &st) < 0 ||
+	    ram_open(in->pid, in->guest->proc.pidfd, (uint64_t)st.st_size, &ram, NULL) < 0)
+		return false;
+	same = !strcmp(ram.mapped, file);
+	ram_close(&ram);
+	return same && boot_monitor(m->d, m->in, NULL);
+}
+
+static const char *disk_text(const struct instance *in, size_t i, const char *key)
+{
+	return json_string_value(json_object_get(json_array_get(in->disks, i), key));
+}
+
+static int change_disks(const struct member *m, struct lab_err *err)
+{
+	uint64_t deadline = num_now_us() + CALL_US;
+	struct qmp *q = m->in->guest->qmp;
+	char node[32];
+	int r = 0;
+
+	for (size_t i = 0; !r && i < json_array_size(m->in->disks); i++) {
+		/* a name that this QEMU has never heard */
+		snprintf(node, sizeof(node), "blk%zu-%llx", i, (unsigned long long)num_now_us());
+		r = qemu_change_disk(q, disk_text(m->in, i, "name"), disk_text(m->in, i, "path"),
+				     node, deadline, err);
+	}
+	return r;
+}
+
+static int load_in_place(struct member *m, const char *dir, struct lab_err *err)
+{
+	int r = change_disks(m, err);
+
+	if (!r)
+		r = load_state(m, dir, err);
+	if (!r)
+		r = startset_refresh(m->d, m->in, err);
+	return r;
+}
+
+/* It cannot stay after all */
+static int give_up(struct member *m, const struct lab_err *why)
+{
+	job_log(m->job, "%s: a new QEMU, because: %s", m->in->name, why->text);
+	m->in_place = false;
+	return boot_stop(m->d, m->job, m->in, false, &m->err);
+}
+
+/* ---- steps ----------------------------------------------------------------------- */
+
+static int end(struct member *m)
+{
+	struct lab_err err = LAB_ERR_INIT;
+
+	instance_set_want(m->d, m->in, m->runs ? "running" : "stopped");
+	m->in_place = can_stay(m);
+	job_item_step(m->job, m->item, m->in_place ? "stop" : "end", 0);
+	if (!m->in_place)
+		return boot_stop(m->d, m->job, m->in, false, &m->err);
+	if (qemu_pause(m->in->guest->qmp, num_now_us() + CALL_US, &err) < 0)
+		return give_up(m, &err);
+	return 0;
+}
+
 static int load(struct member *m)
 {
-	char dir[IO_PATH], ram[IO_PATH], state[IO_PATH];
+	struct lab_err err = LAB_ERR_INIT;
 	struct instance *in = m->in;
-	int r;
+	char dir[IO_PATH];
+	int r = 0;
 
 	if (!m->runs)
 		return 0;
 	job_item_step(m->job, m->item, "load", 0);
 	memory_dir(m->d, in, m->snapshot, dir);
-	boot_begin(m->d, in);
-	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
-	r = boot_launch(m->d, in, memory_file(m->d, dir, ram), &m->err);
-	if (!r)
-		r = load_memory(m, dir, &m->err);
-	if (!r)
-		r = copy_state(m, dir, state, &m->err);
-	if (!r) {
-		r = qemu_load_devices(in->guest->qmp, state, num_now_us() + CALL_US, &m->err);
-		unlink(state);
+	if (m->in_place && load_in_place(m, dir, &err) < 0) {
+		r = give_up(m, &err);
+		if (!r)
+			r = network_add_nics(m->d, in->lab, &in, 1, &m->err);
 	}
-	if (r < 0)
+	if (!r && !m->in_place)
+		r = load_new(m, dir);
+	if (r < 0) {
 		boot_failed(m->d, in, &m->err);
-	return r;
+		return r;
+	}
+	pthread_mutex_lock(&m->d->lock);
+	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
+	in->started = num_wall();
+	pthread_mutex_unlock(&m->d->lock);
+	return 0;
 }
 
 static int go_on(struct member *m)
@@ -120,26 +221,37 @@ static int go_on(struct member *m)
 		boot_failed(m->d, in, &m->err);
 		return r;
 	}
-	(void)qemu_announce(in->guest->qmp, num_now_us() + CALL_US, NULL);
-	watch_guest(m->d, in);
-	instance_set_state(m->d, in, "running", NULL);
 	return 0;
 }
 
-static int wait_ready(struct member *m)
+/* All run: what they need not wait for */
+static int settle(struct member *m)
 {
-	if (!m->runs || !instance_running(m->in))
+	struct instance *in = m->in;
+
+	if (!m->runs || !instance_running(in))
 		return 0;
-	return boot_wait_ready(m->d, m->job, m->in, m->item, &m->err);
+	(void)qemu_announce(in->guest->qmp, num_now_us() + CALL_US, NULL);
+	if (!m->in_place)
+		watch_guest(m->d, in);
+	instance_set_state(m->d, in, "running", "");
+	return boot_wait_ready(m->d, m->job, in, m->item, &m->err);
 }
 
 /* ---- all of them --------------------------------------------------------------- */
 
 /* It begins: from now on it is done, or done again */
-static int mark(struct labd *d, struct lab *lab, int64_t snapshot, struct lab_err *err)
+static int mark(struct labd *d, struct lab *lab, const struct members *ms, int64_t snapshot,
+		struct lab_err *err)
 {
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < ms->n; i++)
+		json_array_append_new(names, json_string(ms->v[i].in->name));
 	pthread_mutex_lock(&d->lock);
 	lab->restore = snapshot;
+	json_decref(lab->restoring);
+	lab->restoring = names;
 	pthread_mutex_unlock(&d->lock);
 	return lab_set_spec(d, lab, NULL, json_incref(lab->spec), NULL, err);
 }
@@ -149,6 +261,7 @@ static void unmark(struct labd *d, struct lab *lab)
 	pthread_mutex_lock(&d->lock);
 	lab->at = lab->restore;
 	lab->restore = 0;
+	json_array_clear(lab->restoring);
 	pthread_mutex_unlock(&d->lock);
 	(void)lab_save(d, lab, NULL);
 }
@@ -192,7 +305,7 @@ static int add_nics(struct labd *d, struct lab *lab, const struct members *ms, s
 	if (!ins)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < ms->n; i++)
-		if (ms->v[i].runs)
+		if (ms->v[i].runs && !ms->v[i].in_place)
 			ins[count++] = ms->v[i].in;
 	if (!count)
 		return 0;
@@ -224,7 +337,7 @@ static int run(struct members *ms, struct labd *d, struct job *job, struct lab *
 
 	unmark(d, lab);
 	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
-	late = members_each(ms, wait_ready, r < 0 ? NULL : err);
+	late = members_each(ms, settle, r < 0 ? NULL : err);
 	return r < 0 ? r : late;
 }
 
@@ -238,7 +351,7 @@ int restore_run(struct labd *d, struct job *job, struct lab *lab, struct instanc
 	if (!r)
 		r = job_check(job, err);
 	if (!r)
-		r = mark(d, lab, snapshot, err);
+		r = mark(d, lab, &ms, snapshot, err);
 	if (r < 0 && before)
 		before = swap_spec(d, lab, before);
 	json_decref(before);

@@ -8,12 +8,13 @@
  * files are checked before a guest is touched. Then
  *
  *	the lab is marked in the store
- *	its members end, and with them their links: frames, leases and connections of
- *	the abandoned run are gone
+ *	its members stop. A QEMU that maps the memory of this snapshot, or what it
+ *	stands on, can stay; others end, and with them their links
  *	the disks change, in one transaction
- *	new QEMUs map the saved memories; their devices are loaded
+ *	memory and devices are loaded, by new QEMUs that map the saved memory or by
+ *	those that stayed. One that cannot is replaced by a new one
  *	all go on, at the same time, when the last one is loaded
- *	the mark goes
+ *	the mark goes; probes must succeed again
  *
  * A labd that finds the mark does it again, so a lab is never half restored. A
  * member that cannot be started is "failed", with the reason; the others go on.

@@ -226,17 +226,13 @@ void snapjob_resume(struct labd *d, struct lab *lab)
 	SCOPED_LOCK(&d->lock);
 	struct snapshot *sn = model_snapshot_id(lab, lab->restore);
 	struct lab_err err = LAB_ERR_INIT;
-	struct instance *in;
 	struct snap *s;
 	int64_t id;
 
 	if (!sn)
 		return;
 	s = new_snap(lab, sn->name, sn->id);
-	/* perhaps it was about some only: those that are not there any more */
-	TAILQ_FOREACH(in, &lab->instances, link)
-		if (!instance_running(in))
-			json_array_append_new(s->names, json_string(in->name));
+	json_array_extend(s->names, lab->restoring);
 	if (start(d, "restore", s, run_restore, &id, &err) < 0)
 		log_error("lab %s: going on with the restore of %s: %s", lab->name, sn->name,
 			  err.text);

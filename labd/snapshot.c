@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-#define AUTO_PREFIX "before-"
+#define AUTO_PREFIX "auto-"
 
 /* ---- instances ------------------------------------------------------------------ */
 

@@ -66,6 +66,7 @@ static const char *const migrations[] = {
 	" instance INTEGER NOT NULL REFERENCES instances(id) ON DELETE CASCADE,"
 	" base TEXT NOT NULL DEFAULT '', seal TEXT NOT NULL DEFAULT '');",
 	/* at: where the lab stands in the tree of its snapshots; parent is not used any more */
+	"ALTER TABLE labs ADD COLUMN restoring TEXT NOT NULL DEFAULT '[]';"
 	"ALTER TABLE labs ADD COLUMN at INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE snapshots ADD COLUMN kind TEXT NOT NULL DEFAULT 'user';"
 	"ALTER TABLE snapshots ADD COLUMN spec TEXT NOT NULL DEFAULT '';"
