@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct options {
-	bool detach, no_wait, boot, no_golden;
+	bool detach, no_wait, boot, no_golden, force;
 };
 
 static int post_up(struct cli *cli, const struct source *source, const struct options *opt,
@@ -22,11 +22,12 @@ static int post_up(struct cli *cli, const struct source *source, const struct op
 
 	if (*source->lab)
 		return cli_job(cli, "POST", client_path(path, "/v1/labs/%s/up", source->lab),
-			       json_pack("{s:b, s:b}", "boot", opt->boot, "golden",
-					 !opt->no_golden),
+			       json_pack("{s:b, s:b, s:b}", "boot", opt->boot, "golden",
+					 !opt->no_golden, "force", opt->force),
 			       ret_id);
-	body = json_pack("{s:s, s:s, s:b, s:b, s:b}", "text", source->text, "file", source->file,
-			 "up", 1, "boot", opt->boot, "golden", !opt->no_golden);
+	body = json_pack("{s:s, s:s, s:b, s:b, s:b, s:b}", "text", source->text, "file",
+			 source->file, "up", 1, "boot", opt->boot, "golden", !opt->no_golden,
+			 "force", opt->force);
 	if (!body)
 		return lab_fail(&cli->err, -EINVAL, "%s is not UTF-8 text", source->file);
 	return cli_job(cli, "POST", "/v1/labs", body, ret_id);
@@ -79,21 +80,22 @@ static int up(struct cli *cli, const char *arg, const struct options *opt)
 
 static int run_up(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "detach", no_argument, NULL, 'd' },
-						 { "no-wait", no_argument, NULL, 'n' },
-						 { "boot", no_argument, NULL, 'b' },
-						 { "no-golden", no_argument, NULL, 'G' },
-						 CLI_LONG };
+	static const struct option options[] = {
+		{ "detach", no_argument, NULL, 'd' }, { "no-wait", no_argument, NULL, 'n' },
+		{ "boot", no_argument, NULL, 'b' },   { "no-golden", no_argument, NULL, 'G' },
+		{ "force", no_argument, NULL, 'f' },  CLI_LONG
+	};
 	struct options opt = { 0 };
 	int c;
 
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "dnbG", options)) != -1) {
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "dnbGf", options)) != -1) {
 		if (c == '?')
 			return cli->exit;
 		opt.detach = opt.detach || c == 'd';
 		opt.no_wait = opt.no_wait || c == 'n';
 		opt.boot = opt.boot || c == 'b';
 		opt.no_golden = opt.no_golden || c == 'G';
+		opt.force = opt.force || c == 'f';
 	}
 	if (!cli_nargs(cli, argc - optind, 0, 1))
 		return CLI_USAGE;
@@ -102,7 +104,7 @@ static int run_up(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_up = {
 	.name = "up",
-	.args = "[FILE|LAB] [--boot] [--no-golden] [--detach|--no-wait]",
+	.args = "[FILE|LAB] [--boot] [--no-golden] [--force] [--detach|--no-wait]",
 	.summary = "Bring a lab up: define it, build its images, start it, wait until it is ready",
 	.details = "FILE is a lab file; its path has a '/' or ends in .yaml; - is standard input. "
 		   "LAB is\n"
@@ -115,6 +117,7 @@ const struct command cmd_up = {
 		   "work.\n\n"
 		   "  -b, --boot       boot, whatever was saved\n"
 		   "  -G, --no-golden  make no golden when all instances are ready\n"
+		   "  -f, --force      even if it does not fit into memory or on the disk\n"
 		   "  -d, --detach     print the job's number and leave\n"
 		   "  -n, --no-wait    leave when all instances run, before they are ready\n\n"
 		   "Example:\n  labctl up ./demo.yaml\n",

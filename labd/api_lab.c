@@ -424,7 +424,7 @@ static int add_snapshot(struct request *q)
 	const char *name = request_str(q, "name");
 
 	return snapjob_create(q->d, q->params[0], name ? name : "",
-			       json_object_get(q->json, "instances"), &q->job, &q->err);
+			      json_object_get(q->json, "instances"), &q->job, &q->err);
 }
 
 static int delete_snapshot(struct request *q)

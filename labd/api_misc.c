@@ -18,8 +18,7 @@ static int get_version(struct request *q)
 	char qemu[32] = "";
 
 	(void)sscanf(qemu_version(), "%31s", qemu);
-	q->result =
-		json_pack("{s:s s:s s:i}", "version", LAB_VERSION, "qemu", qemu, "api", 1);
+	q->result = json_pack("{s:s s:s s:i}", "version", LAB_VERSION, "qemu", qemu, "api", 1);
 	return 0;
 }
 

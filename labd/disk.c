@@ -3,11 +3,10 @@
 #define _GNU_SOURCE
 #include "labd/disk.h"
 
+#include "labd/qcow2.h"
 #include "labd/store.h"
 #include "lib/io.h"
 #include "lib/log.h"
-#include "lib/num.h"
-#include "lib/run.h"
 #include "lib/util.h"
 
 #include <fcntl.h>
@@ -97,35 +96,7 @@ static int reload(struct labd *d, struct instance *in, struct lab_err *err)
 static int create(struct labd *d, const struct instance *in, const char *path, const char *base,
 		  uint64_t size, struct lab_err *err)
 {
-	const char *argv[16];
-	char bytes[24];
-	struct run run = { .argv = argv, .deadline = num_now_us() + 60 * 1000000ULL };
-	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
-	size_t n = 0;
-	int r;
-
-	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)size);
-	argv[n++] = "qemu-img";
-	argv[n++] = "create";
-	argv[n++] = "-q";
-	argv[n++] = "-f";
-	argv[n++] = "qcow2";
-	if (*base) {
-		argv[n++] = "-F";
-		argv[n++] = "qcow2";
-		argv[n++] = "-b";
-		argv[n++] = base;
-	}
-	argv[n++] = path;
-	if (size)
-		argv[n++] = bytes;
-	argv[n] = NULL;
-	r = run_program(&run, NULL, err);
-	if (!r && (chmod(path, 0600) < 0 || (!geteuid() && chown(path, uid, (gid_t)-1) < 0)))
-		r = lab_fail_errno(err, -errno, "%s", path);
-	if (r < 0)
-		unlink(path);
-	return r;
+	return qcow2_create(path, size, base, keeper_uid(lab_host_id(d, in->lab)), err);
 }
 
 /* Its directory and files belong to the uid its guest runs with, which another
@@ -163,6 +134,7 @@ static int make_head(struct labd *d, struct instance *in, struct layer *l, struc
 	l->snapshot = 0;
 	io_path(l->path, "%s/%s.qcow2", instance_dir(d, in, dir), l->disk);
 	snprintf(tmp, sizeof(tmp), "%s.new", l->path);
+	unlink(tmp); /* an earlier labd's */
 	r = create(d, in, tmp, l->base, l->size, err);
 	if (r < 0)
 		return r;

@@ -7,9 +7,9 @@
 #include "labd/disk.h"
 #include "labd/member.h"
 #include "labd/memory.h"
+#include "labd/qcow2.h"
 #include "lib/io.h"
 #include "lib/num.h"
-#include "lib/run.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -17,6 +17,7 @@
 
 #define CALL_US (10 * 1000000ULL)
 #define MIB (1024 * 1024ULL)
+#define STATE_SIZE (64 * MIB)
 
 /* QEMU's name for the overlay of a disk after a snapshot */
 static const char *freeze_node(int64_t snapshot, size_t disk, char buf[32])
@@ -60,24 +61,20 @@ static int open_memory(struct member *m)
 	return r;
 }
 
-/* The file that QEMU saves the devices into */
-static int make_state_file(struct member *m, char path[IO_PATH])
-{
-	const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", path, "64M", NULL };
-	struct run run = { .argv = argv, .deadline = num_now_us() + 60 * 1000000ULL };
-	uid_t uid = keeper_uid(lab_host_id(m->d, m->in->lab));
-	int r = run_program(&run, NULL, &m->err);
-
-	if (!r && !geteuid() && chown(path, uid, (gid_t)-1) < 0)
-		r = lab_fail_errno(&m->err, -errno, "%s", path);
-	return r;
-}
-
 static const char *state_path(const struct member *m, char path[IO_PATH])
 {
 	char dir[IO_PATH];
 
 	return io_path(path, "%s/state.qcow2", memory_dir(m->d, m->in, m->snapshot, dir));
+}
+
+/* The file that QEMU saves the devices into: they take some hundred KiB */
+static int make_state_file(struct member *m)
+{
+	char path[IO_PATH];
+
+	return qcow2_create(state_path(m, path), STATE_SIZE, "",
+			    keeper_uid(lab_host_id(m->d, m->in->lab)), &m->err);
 }
 
 static int open_overlays(struct member *m, struct qmp *q)
@@ -95,14 +92,13 @@ static int open_overlays(struct member *m, struct qmp *q)
 static int prepare_running(struct member *m)
 {
 	struct qmp *q = boot_monitor(m->d, m->in, &m->err);
-	char path[IO_PATH];
 	int r = q ? open_memory(m) : m->err.code;
 
 	job_item_step(m->job, m->item, "memory", 0);
 	if (!r && m->runs)
 		r = ram_save(&m->ram, &m->chain, &m->err);
 	if (!r)
-		r = make_state_file(m, (char *)state_path(m, path));
+		r = make_state_file(m);
 	return r < 0 ? r : open_overlays(m, q);
 }
 

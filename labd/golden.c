@@ -56,7 +56,9 @@ int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_er
 /* Of an instance and its networks, all that a guest has seen */
 static int check_spec(const struct instance *in, const json_t *then, struct lab_err *err)
 {
-	static const char *const keys[] = { "image", "memory", "vcpus", "root", "disks", "networks" };
+	static const char *const keys[] = {
+		"image", "memory", "vcpus", "root", "disks", "networks"
+	};
 	const json_t *was = json_object_get(json_object_get(then, "instances"), in->name);
 
 	if (!was)
@@ -64,8 +66,8 @@ static int check_spec(const struct instance *in, const json_t *then, struct lab_
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (!json_equal(json_object_get(was, keys[i]),
 				json_object_get(instance_spec(in), keys[i])))
-			return lab_fail(err, -ESTALE, "%s of instance %s has changed since", keys[i],
-					in->name);
+			return lab_fail(err, -ESTALE, "%s of instance %s has changed since",
+					keys[i], in->name);
 	return 0;
 }
 
@@ -78,8 +80,8 @@ static int check_image(struct labd *d, const struct instance *in, int64_t id, st
 	pthread_mutex_lock(&d->lock);
 	now = model_image(d, name ?: "") ? model_image(d, name ?: "")->id : 0;
 	pthread_mutex_unlock(&d->lock);
-	return now == then ? 0 :
-			     lab_fail(err, -ESTALE, "image %s of instance %s is another one now",
+	return now == then ? 0
+			   : lab_fail(err, -ESTALE, "image %s of instance %s is another one now",
 				      name ?: "", in->name);
 }
 
@@ -99,9 +101,8 @@ int golden_fits(struct labd *d, struct lab *lab, const struct instances *ins, in
 	return r < 0 ? r : restore_check(d, ins->v, ins->n, id, err);
 }
 
-int golden_usable(struct labd *d, struct lab *lab, const struct instances *ins,
-		  struct lab_err *err)
+int golden_usable(struct labd *d, struct lab *lab, const struct instances *ins, struct lab_err *err)
 {
-	return lab->golden ? golden_fits(d, lab, ins, lab->golden, err) :
-			     lab_fail(err, -ENOENT, "lab %s has no golden", lab->name);
+	return lab->golden ? golden_fits(d, lab, ins, lab->golden, err)
+			   : lab_fail(err, -ENOENT, "lab %s has no golden", lab->name);
 }

@@ -55,8 +55,8 @@ int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 		      " at = ? WHERE id = ?",
 		      "sssidisiisii", lab->file, spec, applied,
 		      (int64_t)(lab->keeper ? lab->keeper->pid : 0), lab->changed,
-		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, restoring, lab->at,
-		      lab->id);
+		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, restoring,
+		      lab->at, lab->id);
 	return r < 0 ? (int)r : 0;
 }
 

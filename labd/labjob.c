@@ -404,8 +404,8 @@ static int set_spec(struct labd *d, const char *name, const char *file, json_t *
 }
 
 int labjob_define(struct labd *d, const char *lab, const char *text, const char *file,
-		  const struct up_how *up, bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
-		  struct lab_err *err)
+		  const struct up_how *up, bool force, char *ret_lab, int64_t *ret_job,
+		  json_t **ret_problems, struct lab_err *err)
 {
 	autojson json_t *spec = NULL;
 	struct up *u = new_up(NULL, up ? *up : (struct up_how){ 0 });

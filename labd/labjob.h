@@ -28,8 +28,8 @@ struct up_how {
  * @ret_lab:	the lab's name, NAME_MAX_LEN + 1 bytes
  */
 int labjob_define(struct labd *d, const char *lab, const char *text, const char *file,
-		  const struct up_how *up, bool force, char *ret_lab, int64_t *ret_job, json_t **ret_problems,
-		  struct lab_err *err);
+		  const struct up_how *up, bool force, char *ret_lab, int64_t *ret_job,
+		  json_t **ret_problems, struct lab_err *err);
 
 /**
  * labjob_change() - Apply an edit to a lab's specification, without starting anything

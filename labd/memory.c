@@ -52,8 +52,8 @@ const char *memory_dir(struct labd *d, const struct instance *in, int64_t snapsh
 {
 	char dir[IO_PATH];
 
-	return io_path(buf, "%s/snapshots/%lld/%lld", lab_dir(d, in->lab, dir),
-		       (long long)snapshot, (long long)in->id);
+	return io_path(buf, "%s/snapshots/%lld/%lld", lab_dir(d, in->lab, dir), (long long)snapshot,
+		       (long long)in->id);
 }
 
 bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot)

@@ -278,10 +278,10 @@ static int check_preloaded(const struct qemu_config *c, const struct qemu_proc *
 	int r = ram_open(p->pid, p->pidfd, c->memory, &ram, err);
 
 	if (r < 0)
-		return r == -ENODATA ?
-			       lab_fail(err, r, "QEMU runs without %s, which could not be loaded",
-					c->preload) :
-			       r;
+		return r == -ENODATA
+			       ? lab_fail(err, r, "QEMU runs without %s, which could not be loaded",
+					  c->preload)
+			       : r;
 	ram_close(&ram);
 	return 0;
 }

@@ -168,8 +168,8 @@ int ram_chain_push(struct ram_chain *c, const char *dir, struct lab_err *err)
 static int create(struct ram_chain *c, const char *dir, int *ret, struct lab_err *err)
 {
 	char path[IO_PATH];
-	autoclose int fd = open(io_path(path, "%s/ram", dir),
-				O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	autoclose int fd = open(io_path(path, "%s/ram", dir), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+				0600);
 
 	if (fd < 0 || ftruncate(fd, (off_t)c->size) < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
@@ -211,8 +211,8 @@ static int pwrite_all(int fd, const void *buf, size_t len, uint64_t at)
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = RETRY(
-			pwrite(fd, (const char *)buf + done, len - done, (off_t)(at + done)));
+		ssize_t n =
+			RETRY(pwrite(fd, (const char *)buf + done, len - done, (off_t)(at + done)));
 
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
@@ -351,7 +351,8 @@ static int sync_part(struct sync *s, const uint64_t *entries, uint64_t page, uns
 	int r = 0;
 
 	for (unsigned int i = 0, end; !r && i < n; i = end) {
-		for (end = i; end < n && end - i < BATCH && may_differ(s, entries[end], page + end);)
+		for (end = i;
+		     end < n && end - i < BATCH && may_differ(s, entries[end], page + end);)
 			end++;
 		if (end > i)
 			r = sync_run(s, page + i, end - i);
@@ -387,8 +388,8 @@ static int sync_all(const struct ram *ram, struct ram_chain *c, bool save, struc
 		if (!r)
 			r = sync_part(s, entries, page, n);
 	}
-	return r < 0 ? lab_fail_errno(err, r, save ? "saving its memory" : "loading its memory") :
-		       0;
+	return r < 0 ? lab_fail_errno(err, r, save ? "saving its memory" : "loading its memory")
+		     : 0;
 }
 
 int ram_save(const struct ram *ram, struct ram_chain *c, struct lab_err *err)

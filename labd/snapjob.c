@@ -101,8 +101,8 @@ static int add_member(struct snap *s, const char *name, struct lab_err *err)
 		if (!strcmp(json_string_value(other), name))
 			return lab_fail(err, -EINVAL, "instance %s is named twice", name);
 	if (!json_array_size(in->disks))
-		return lab_fail(err, -ENODATA,
-				"instance %s has no disks yet: it was never started", name);
+		return lab_fail(err, -ENODATA, "instance %s has no disks yet: it was never started",
+				name);
 	json_array_append_new(s->names, json_string(name));
 	return 0;
 }
@@ -125,9 +125,9 @@ static int add_members(struct snap *s, const json_t *named, struct lab_err *err)
 	TAILQ_FOREACH(in, &s->lab->instances, link)
 		if (json_array_size(in->disks))
 			json_array_append_new(s->names, json_string(in->name));
-	return json_array_size(s->names) ?
-		       0 :
-		       lab_fail(err, -ENODATA, "lab %s has no instance with disks", s->lab->name);
+	return json_array_size(s->names)
+		       ? 0
+		       : lab_fail(err, -ENODATA, "lab %s has no instance with disks", s->lab->name);
 }
 
 int snapjob_create(struct labd *d, const char *lab_name, const char *name, const json_t *instances,

@@ -76,8 +76,7 @@ int snapshot_check_name(const char *name, struct lab_err *err)
 	if (!strcmp(name, SNAPSHOT_GOLDEN))
 		return lab_fail(err, -EINVAL,
 				"'%s' is the lab's golden snapshot: labctl golden makes it", name);
-	if (!strcmp(name, SNAPSHOT_SUSPENDED) ||
-	    !strncmp(name, AUTO_PREFIX, strlen(AUTO_PREFIX)))
+	if (!strcmp(name, SNAPSHOT_SUSPENDED) || !strncmp(name, AUTO_PREFIX, strlen(AUTO_PREFIX)))
 		return lab_fail(err, -EINVAL, "names like '%s' are for labd's own snapshots", name);
 	return 0;
 }
@@ -138,9 +137,9 @@ static int finish_rows(struct labd *d, struct lab *lab, const char *name, const 
 		return r;
 	if (old && store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", old->id) < 0)
 		r = err->code;
-	if (!r && store_run(d->store, err,
-			    "UPDATE snapshots SET state = 'ready', name = ? WHERE id = ?", "si",
-			    name, id) < 0)
+	if (!r &&
+	    store_run(d->store, err, "UPDATE snapshots SET state = 'ready', name = ? WHERE id = ?",
+		      "si", name, id) < 0)
 		r = err->code;
 	if (!r && store_run(d->store, err, "UPDATE labs SET at = ?, golden = ? WHERE id = ?", "iii",
 			    id, golden ? id : lab->golden, lab->id) < 0)
@@ -293,8 +292,8 @@ json_t *snapshot_spec(struct labd *d, int64_t id)
 {
 	json_t *spec = NULL;
 
-	(void)store_each(d->store, NULL, read_json, &spec, "SELECT spec FROM snapshots WHERE id = ?",
-			 "i", id);
+	(void)store_each(d->store, NULL, read_json, &spec,
+			 "SELECT spec FROM snapshots WHERE id = ?", "i", id);
 	return spec;
 }
 

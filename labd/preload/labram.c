@@ -65,8 +65,8 @@ static bool is_ram(int fd)
 
 static int open_ram(open_fn real, const char *path)
 {
-	int fd = !strcmp(path, ZERO) ? memfd_create("ram", MFD_CLOEXEC) :
-				       real(path, O_RDONLY | O_CLOEXEC);
+	int fd = !strcmp(path, ZERO) ? memfd_create("ram", MFD_CLOEXEC)
+				     : real(path, O_RDONLY | O_CLOEXEC);
 
 	opened = fd >= 0 && !fstat(fd, &ram);
 	return fd;

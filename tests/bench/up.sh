@@ -45,6 +45,7 @@ hand_start()
 	qemu-img create -q -f qcow2 -F qcow2 -b "$base" "$HAND/$i/disk.qcow2"
 	mapfile -t args < <(sed -e "s|$disk|$HAND/$i/disk.qcow2|g" -e "s|$run|$HAND/$i|g" \
 		-e "s|\(tap,.*\)fds\?=[0-9:]*|\1ifname=hand-$i,script=no,downscript=no|" \
+		-e 's|^memory-backend-file\(.*\),share=on.*|memory-backend-ram\1|' \
 		-e "s|^\(socket,id=serial[^ ]*\)|\1,logfile=$HAND/$i/console|" -e '/^-S$/d' "$HAND/$i.args")
 	"${args[@]}" >"$HAND/$i/log" 2>&1 </dev/null &
 	PID[$i]=$!
@@ -88,7 +89,7 @@ by_hand()
 ours=() hand=()
 for ((n = 1; n <= ROUNDS; n++)); do
 	start=$(now_ms)
-	labctl up "$TEST_DIR/lab.yaml" >/dev/null
+	labctl up --no-golden "$TEST_DIR/lab.yaml" >/dev/null
 	ours+=($(($(now_ms) - start)))
 	keep_arguments
 	labctl down lab >/dev/null

@@ -83,7 +83,8 @@ static void test_plain(void **state)
 	assert_true(has_word(argv, "00112233-4455-6677-8899-aabbccddeeff"));
 	assert_true(has_word(
 		argv, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
-	assert_non_null(value_of(argv, "-object", "memory-backend-file,id=m,size=512M,share=on,mem-path=/dev/zero"));
+	assert_non_null(value_of(argv, "-object",
+				 "memory-backend-file,id=m,size=512M,share=on,mem-path=/dev/zero"));
 	assert_non_null(strstr(value_of(argv, "-machine", "q35"), "memory-backend=m"));
 	assert_string_equal(value_of(argv, "-append", ""),
 			    "root=/dev/vda hostname=db systemd.hostname=db "
