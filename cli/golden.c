@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* golden.c - labctl golden, suspend: the running state of a whole lab, kept */
+/* golden.c - labctl golden, suspend, clone: the running state of a whole lab */
 #define _GNU_SOURCE
 #include "cli/commands.h"
 #include "cli/object.h"
@@ -33,6 +33,34 @@ static int run(struct cli *cli, int argc, char **argv, const char *what)
 	return cli_job_end(cli, r, id, detach);
 }
 
+static int run_clone(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = { { "detach", no_argument, NULL, 'd' },
+						 { "from", required_argument, NULL, 'f' },
+						 CLI_LONG };
+	const char *from = NULL;
+	char path[CLIENT_PATH];
+	struct object o;
+	bool detach = false;
+	uint64_t id = 0;
+	int c, r;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "df:", options)) != -1) {
+		if (c == '?')
+			return cli->exit;
+		detach = detach || c == 'd';
+		from = c == 'f' ? optarg : from;
+	}
+	if (!cli_nargs(cli, argc - optind, 2, 2))
+		return CLI_USAGE;
+	r = object_lab(cli, argv[optind], &o);
+	if (r < 0)
+		return cli_end(cli, r);
+	r = cli_job(cli, "POST", client_path(path, "/v1/labs/%s/clone", o.lab),
+		    json_pack("{s:s, s:s*}", "name", argv[optind + 1], "from", from), &id);
+	return cli_job_end(cli, r, id, detach);
+}
+
 static int run_golden(struct cli *cli, int argc, char **argv)
 {
 	return run(cli, argc, argv, "golden");
@@ -62,4 +90,17 @@ const struct command cmd_suspend = {
 	.details = "  -d, --detach  do not wait\n\n"
 		   "Example:\n  labctl suspend demo\n",
 	.run = run_suspend,
+};
+
+const struct command cmd_clone = {
+	.name = "clone",
+	.args = "LAB NEW [--from SNAPSHOT] [--detach]",
+	.summary = "Start a second lab beside a first, as it is now or was in a snapshot",
+	.details = "The clone has the same names and addresses inside and is isolated from the "
+		   "first; ports\n"
+		   "of the host that are forwarded to it are others: labctl show NEW/INSTANCE.\n\n"
+		   "  -f, --from SNAPSHOT  of this one, for example golden; else of what runs now\n"
+		   "  -d, --detach         do not wait\n\n"
+		   "Example:\n  labctl clone demo demo2 --from golden\n",
+	.run = run_clone,
 };

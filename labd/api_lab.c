@@ -442,6 +442,14 @@ static int golden(struct request *q)
 	return snapjob_golden(q->d, q->params[0], &q->job, &q->err);
 }
 
+static int clone_lab(struct request *q)
+{
+	const char *name = request_str(q, "name");
+
+	return snapjob_clone(q->d, q->params[0], name ? name : "", request_str(q, "from"), &q->job,
+			     &q->err);
+}
+
 static int suspend(struct request *q)
 {
 	return snapjob_suspend(q->d, q->params[0], &q->job, &q->err);
@@ -459,6 +467,7 @@ const struct route lab_routes[] = {
 	{ "POST", "/v1/labs/:/reset", reset, 0 },
 	{ "POST", "/v1/labs/:/golden", golden, 0 },
 	{ "POST", "/v1/labs/:/suspend", suspend, 0 },
+	{ "POST", "/v1/labs/:/clone", clone_lab, 0 },
 	{ "GET", "/v1/labs/:/networks", list_networks, ROUTE_QUICK },
 	{ "GET", "/v1/labs/:/snapshots", list_snapshots, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/snapshots", add_snapshot, 0 },

@@ -91,7 +91,7 @@ static void fill_nics(struct boot *b, const struct instance *in)
 		if (mac && *mac)
 			snprintf(b->mac[n], sizeof(b->mac[n]), "%s", mac);
 		else
-			name_mac(b->mac[n], in->lab->name, in->name, b->nic_name[n]);
+			name_mac(b->mac[n], lab_identity(in->lab), in->name, b->nic_name[n]);
 		b->config.nics[n] = (struct qemu_nic){
 			.name = b->nic_name[n],
 			.ifname = b->ifname[n],
@@ -118,6 +118,18 @@ static void fill_disks(struct boot *b, const struct instance *in)
 	}
 }
 
+/* Those that it will have, of an instance that was never started */
+static void fill_disks_to_be(struct boot *b, const struct instance *in)
+{
+	json_t *disks = json_object_get(instance_spec(in), "disks"), *disk;
+	const char *name;
+
+	b->config.disks[b->config.ndisks++] = (struct qemu_disk){ "root", "" };
+	json_object_foreach(disks, name, disk)
+		if (b->config.ndisks < ARRAY_SIZE(b->config.disks))
+			b->config.disks[b->config.ndisks++] = (struct qemu_disk){ name, "" };
+}
+
 static void fill(struct labd *d, const struct instance *in, const struct image *image,
 		 const char *ram, struct boot *b)
 {
@@ -125,8 +137,9 @@ static void fill(struct labd *d, const struct instance *in, const struct image *
 
 	snprintf(b->name, sizeof(b->name), "%s/%s", in->lab->name, in->name);
 	snprintf(b->machine_id, sizeof(b->machine_id), "%016llx%016llx",
-		 (unsigned long long)name_hash("machine-id", in->lab->name, in->name, NULL),
-		 (unsigned long long)name_hash("machine-id-2", in->lab->name, in->name, NULL));
+		 (unsigned long long)name_hash("machine-id", lab_identity(in->lab), in->name, NULL),
+		 (unsigned long long)name_hash("machine-id-2", lab_identity(in->lab), in->name,
+					       NULL));
 	instance_run_dir(d, in, b->run);
 	instance_dir(d, in, b->dir);
 	io_path(b->log, "%s/qemu.log", b->dir);
@@ -152,7 +165,10 @@ static void fill(struct labd *d, const struct instance *in, const struct image *
 		b->config.cmdline = image->cmdline;
 	}
 	fill_nics(b, in);
-	fill_disks(b, in);
+	if (json_array_size(in->disks))
+		fill_disks(b, in);
+	else
+		fill_disks_to_be(b, in);
 }
 
 /* The specification it runs with, to compare with later ones */

@@ -233,21 +233,43 @@ int disks_reset(struct labd *d, struct instance *in, const struct image *image, 
 		r = disks_make(d, in, image, err);
 	if (!r)
 		r = instance_save(d, in, err);
-	disks_collect(d, in->lab);
+	disks_collect(d);
 	return r;
+}
+
+const char *disks_frozen_dir(struct labd *d, const struct instance *in, int64_t snapshot, char *buf)
+{
+	return io_path(buf, "%s/snapshots/%lld/%lld", d->paths.state, (long long)snapshot,
+		       (long long)in->id);
+}
+
+/* The file of a disk in a snapshot */
+static void frozen_layer(struct labd *d, const struct instance *in, int64_t snapshot,
+			 struct layer *l)
+{
+	char dir[IO_PATH];
+
+	io_path(l->path, "%s/%s.qcow2", disks_frozen_dir(d, in, snapshot, dir), l->disk);
+	l->instance = in->id;
+	l->snapshot = snapshot;
+}
+
+static int make_frozen_dir(struct labd *d, const struct instance *in, int64_t snapshot,
+			   struct lab_err *err)
+{
+	char dir[IO_PATH];
+	int r = io_mkdirs(disks_frozen_dir(d, in, snapshot, dir), 0711);
+
+	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
 }
 
 static int freeze_one(struct labd *d, struct instance *in, const struct layer *head,
 		      int64_t snapshot, struct lab_err *err)
 {
 	struct layer frozen = *head, fresh = *head;
-	char dir[IO_PATH];
 	int r;
 
-	lab_dir(d, in->lab, dir);
-	io_path(frozen.path, "%s/snapshots/%lld/%lld/%s.qcow2", dir, (long long)snapshot,
-		(long long)in->id, head->disk);
-	frozen.snapshot = snapshot;
+	frozen_layer(d, in, snapshot, &frozen);
 	snprintf(fresh.base, sizeof(fresh.base), "%s", frozen.path);
 	r = store_begin(d->store, err);
 	if (r < 0)
@@ -260,22 +282,17 @@ static int freeze_one(struct labd *d, struct instance *in, const struct layer *h
 		return r;
 	if (renameat2(AT_FDCWD, head->path, AT_FDCWD, frozen.path, RENAME_NOREPLACE) < 0)
 		return lab_fail_errno(err, -errno, "%s", frozen.path);
-	(void)chmod(frozen.path, 0444);
-	return make_head(d, in, &fresh, err);
+	r = keeper_freeze_file(frozen.path);
+	return r < 0 ? lab_fail_errno(err, r, "%s", frozen.path) : make_head(d, in, &fresh, err);
 }
 
 int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
 	autolayers struct layers l = { 0 };
-	char dir[IO_PATH], path[IO_PATH + 64];
 	int r = layers_of(d, in->id, 0, &l, err);
 
-	snprintf(path, sizeof(path), "%s/snapshots/%lld/%lld", lab_dir(d, in->lab, dir),
-		 (long long)snapshot, (long long)in->id);
 	if (!r)
-		r = io_mkdirs(path, 0711);
-	if (r < 0)
-		return lab_fail_errno(err, r, "%s", path);
+		r = make_frozen_dir(d, in, snapshot, err);
 	for (size_t i = 0; !r && i < l.n; i++)
 		r = freeze_one(d, in, &l.v[i], snapshot, err);
 	return r < 0 ? r : reload(d, in, err);
@@ -304,6 +321,28 @@ static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct
 	return store_run(d->store, err, "DELETE FROM layers WHERE path = ?", "s", frozen->path) < 0
 		       ? err->code
 		       : 0;
+}
+
+int disks_derive(struct labd *d, const struct instance *from, int64_t snapshot, struct instance *to,
+		 int64_t derived, struct lab_err *err)
+{
+	autolayers struct layers l = { 0 };
+	int r = layers_of(d, from->id, snapshot, &l, err);
+
+	if (!r)
+		r = make_frozen_dir(d, to, derived, err);
+	for (size_t i = 0; !r && i < l.n; i++) {
+		struct layer *fresh = &l.v[i];
+
+		snprintf(fresh->base, sizeof(fresh->base), "%s", fresh->path);
+		frozen_layer(d, to, derived, fresh);
+		r = qcow2_create(fresh->path, fresh->size, fresh->base, 0, err);
+		if (!r)
+			r = keeper_freeze_file(fresh->path);
+		if (!r)
+			r = put_layer(d, fresh, err);
+	}
+	return r;
 }
 
 /* Whether its guest writes to the file that stands on a frozen one */
@@ -360,15 +399,17 @@ int64_t disks_snapshot_image(struct labd *d, const struct instance *in, int64_t 
 	return bottom_image(d, l.v[0].base);
 }
 
-/* The file that will be the guest's, under a name beside it */
-static int prepare_thaw(struct labd *d, struct instance *in, const struct layers *frozen,
-			struct lab_err *err)
+/* The files that will be the guest's, under names beside them */
+int disks_prepare_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
+	autolayers struct layers frozen = { 0 };
 	char path[IO_PATH], dir[IO_PATH];
-	int r = 0;
+	int r = layers_of(d, in->id, snapshot, &frozen, err);
 
-	for (size_t i = 0; !r && i < frozen->n; i++) {
-		const struct layer *l = &frozen->v[i];
+	if (!r)
+		r = make_dir(d, in, err);
+	for (size_t i = 0; !r && i < frozen.n; i++) {
+		const struct layer *l = &frozen.v[i];
 
 		io_path(path, "%s/%s.qcow2" THAWED, instance_dir(d, in, dir), l->disk);
 		unlink(path);
@@ -459,11 +500,8 @@ int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, siz
 
 	if (!frozen)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; !r && i < n; i++) {
+	for (size_t i = 0; !r && i < n; i++)
 		r = layers_of(d, ins[i]->id, snapshot, &frozen[i], err);
-		if (!r)
-			r = prepare_thaw(d, ins[i], &frozen[i], err);
-	}
 	if (!r)
 		r = thaw_rows(d, lab, ins, frozen, n, thaw_mark(mark, lab), err);
 	for (size_t i = 0; i < n; i++)
@@ -496,10 +534,10 @@ void disks_repair(struct labd *d, struct lab *lab)
 		}
 		(void)store_run(d->store, NULL, "DELETE FROM meta WHERE key = ?", "s", mark);
 	}
-	disks_collect(d, lab);
+	disks_collect(d);
 }
 
-static int collect_once(struct labd *d, struct lab *lab)
+static int collect_once(struct labd *d)
 {
 	autolayers struct layers l = { 0 };
 	int removed = 0;
@@ -507,9 +545,8 @@ static int collect_once(struct labd *d, struct lab *lab)
 	(void)store_each(d->store, NULL, read_layer, &l,
 			 "SELECT path, instance, disk, base, size, snapshot FROM layers"
 			 " WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id FROM snapshots)"
-			 " AND path NOT IN (SELECT base FROM layers)"
-			 " AND instance IN (SELECT id FROM instances WHERE lab = ?)",
-			 "i", lab->id);
+			 " AND path NOT IN (SELECT base FROM layers)",
+			 "");
 	for (size_t i = 0; i < l.n; i++, removed++) {
 		char *slash;
 
@@ -525,9 +562,13 @@ static int collect_once(struct labd *d, struct lab *lab)
 	return removed;
 }
 
-void disks_collect(struct labd *d, struct lab *lab)
+void disks_collect(struct labd *d)
 {
-	while (collect_once(d, lab))
+	(void)store_run(d->store, NULL,
+			"DELETE FROM layers WHERE snapshot = 0"
+			" AND instance NOT IN (SELECT id FROM instances)",
+			"");
+	while (collect_once(d))
 		;
 }
 

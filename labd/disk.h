@@ -5,10 +5,11 @@
  * DOC: Theory of Operation
  *
  * Every disk is a chain: the file the guest writes (INSTANCE_DIR/NAME.qcow2),
- * perhaps files frozen by snapshots (LAB_DIR/snapshots/ID/INSTANCE/NAME.qcow2),
+ * perhaps files frozen by snapshots (STATE/snapshots/ID/INSTANCE/NAME.qcow2),
  * and for the root disk the image at the bottom. The store's table `layers`
  * has a row for each file, with what it stands on. A frozen file is removed
- * when nothing stands on it and its snapshot is gone.
+ * when nothing stands on it and its snapshot is gone: it may outlive its instance
+ * and its lab, as a clone stands on it as well.
  *
  * All functions block, and are called by the job that claimed the instance.
  */
@@ -16,6 +17,10 @@
 #define LABD_DISK_H
 
 #include "labd/model.h"
+
+/** disks_frozen_dir() - Where the part of an instance in a snapshot is; @buf has IO_PATH bytes */
+const char *disks_frozen_dir(struct labd *d, const struct instance *in, int64_t snapshot,
+			     char *buf);
 
 /**
  * disks_make() - Make the disks that the specification asks for and that are
@@ -43,8 +48,14 @@ int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct l
 int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
 
 /**
- * disks_thaw() - Bring the disks of instances back to a snapshot, all or none
- * What was since is dropped. The new files are made under other names; then one
+ * disks_prepare_thaw() - Make the files that disks_thaw() needs, under other names
+ * Nothing changes yet; what can fail for want of space fails here.
+ */
+int disks_prepare_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+
+/**
+ * disks_thaw() - Bring the disks of prepared instances back to a snapshot, all or none
+ * What was since is dropped. One
  * transaction changes the rows and leaves a mark; then the files get their
  * names. A daemon that finds the mark does the last step again.
  */
@@ -52,9 +63,16 @@ int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, siz
 	       int64_t snapshot, struct lab_err *err);
 
 /**
- * disks_collect() - Remove frozen files of a lab that nobody needs any more
+ * disks_derive() - Make an instance's part of a snapshot from another instance's
+ * Empty files that stand on those of @from in @snapshot.
  */
-void disks_collect(struct labd *d, struct lab *lab);
+int disks_derive(struct labd *d, const struct instance *from, int64_t snapshot, struct instance *to,
+		 int64_t derived, struct lab_err *err);
+
+/**
+ * disks_collect() - Remove frozen files that nobody needs any more
+ */
+void disks_collect(struct labd *d);
 
 /**
  * disks_repair() - Finish a disks_thaw() that was decided, and collect

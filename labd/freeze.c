@@ -65,7 +65,7 @@ static const char *state_path(const struct member *m, char path[IO_PATH])
 {
 	char dir[IO_PATH];
 
-	return io_path(path, "%s/state.qcow2", memory_dir(m->d, m->in, m->snapshot, dir));
+	return io_path(path, "%s/state.qcow2", disks_frozen_dir(m->d, m->in, m->snapshot, dir));
 }
 
 /* The file that QEMU saves the devices into: they take some hundred KiB */

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* instance.c - instances in the model and the store, and what is open to their guests */
 #define _GNU_SOURCE
+#include "labd/disk.h"
 #include "labd/events.h"
 #include "labd/loop.h"
+#include "labd/memory.h"
 #include "labd/model.h"
 #include "labd/store.h"
 #include "lib/io.h"
@@ -131,6 +133,8 @@ int instance_drop(struct labd *d, struct instance *in, struct lab_err *err)
 		    json_pack("{s:I s:s}", "id", (json_int_t)in->id, "name", in->name));
 	pthread_mutex_unlock(&d->lock);
 	(void)io_remove_tree(AT_FDCWD, dir);
+	disks_collect(d);
+	memory_collect(d);
 	pthread_mutex_lock(&d->lock);
 	g = steal_ptr(in->guest);
 	instance_forget(d, in);

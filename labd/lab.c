@@ -21,6 +21,13 @@ const char *lab_run_dir(struct labd *d, const struct lab *lab, char *buf)
 	return io_path(buf, "%s/%lld", d->paths.run, (long long)lab->id);
 }
 
+const char *lab_identity(const struct lab *lab)
+{
+	const char *other = json_string_value(json_object_get(lab->spec, "identity"));
+
+	return other ? other : lab->name;
+}
+
 unsigned int lab_host_id(struct labd *d, const struct lab *lab)
 {
 	unsigned int daemon = 0, number = (unsigned int)lab->id & 0xfff;

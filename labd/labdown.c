@@ -2,8 +2,10 @@
 /* labdown.c - the end of labs: down, and remove */
 #define _GNU_SOURCE
 #include "labd/boot.h"
+#include "labd/disk.h"
 #include "labd/imagejob.h"
 #include "labd/labjob.h"
+#include "labd/memory.h"
 #include "labd/network.h"
 #include "labd/work.h"
 #include "lib/io.h"
@@ -94,6 +96,8 @@ static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *
 	if (r < 0)
 		return r;
 	r = io_remove_tree(AT_FDCWD, dir);
+	disks_collect(d);
+	memory_collect(d);
 	imagejob_collect(d);
 	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
 }

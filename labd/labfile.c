@@ -64,7 +64,8 @@ static int read_lab(struct lab_reader *r, const struct ynode *root)
 {
 	const struct ynode *lab = labfile_given(root, "lab");
 	const struct ynode *words = labfile_given(root, "description");
-	const char *name = "lab", *text = NULL;
+	const struct ynode *as = labfile_given(root, "identity");
+	const char *name = "lab", *text = NULL, *identity = NULL;
 
 	if (!lab)
 		ydoc_problem(r->doc, root, "expected the key lab: the lab's name");
@@ -72,15 +73,19 @@ static int read_lab(struct lab_reader *r, const struct ynode *root)
 		ydoc_name(r->doc, lab, "a lab's name", &name);
 	if (words)
 		ydoc_text(r->doc, words, "a text", &text);
+	if (as)
+		ydoc_name(r->doc, as, "a lab's name", &identity);
 	if (json_object_set_new(r->spec, "lab", json_string(name)) < 0 ||
-	    (text && json_object_set_new(r->spec, "description", json_string(text)) < 0))
+	    (text && json_object_set_new(r->spec, "description", json_string(text)) < 0) ||
+	    (identity && json_object_set_new(r->spec, "identity", json_string(identity)) < 0))
 		return -ENOMEM;
 	return 0;
 }
 
 static int read_root(struct lab_reader *r, const struct ynode *root)
 {
-	static const char *const known[] = { "lab", "description", "networks", "instances", NULL };
+	static const char *const known[] = { "lab",	 "description", "identity",
+					     "networks", "instances",	NULL };
 
 	if (!ydoc_map(r->doc, root, known)) {
 		if (ynode_null(root))

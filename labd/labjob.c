@@ -237,7 +237,7 @@ static int bring_golden(struct labd *d, struct job *job, struct up *u, const str
 	r = make_lines(job, ins, err);
 	/* what runs is dropped because it was asked for; of a lab that is down nobody said so */
 	if (!r && !u->reset)
-		r = snapshot_keep(d, job, u->lab, "up", ins, err);
+		r = snapshot_keep(d, job, u->lab, "up", ins, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, err);
 	return r < 0 ? r : 1;

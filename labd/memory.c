@@ -4,6 +4,7 @@
 #include "labd/memory.h"
 
 #include "labd/boot.h"
+#include "labd/disk.h"
 #include "labd/store.h"
 #include "lib/digest.h"
 #include "lib/io.h"
@@ -48,18 +49,10 @@ static struct row *find_row(struct labd *d, const char *dir)
 	return row;
 }
 
-const char *memory_dir(struct labd *d, const struct instance *in, int64_t snapshot, char *buf)
-{
-	char dir[IO_PATH];
-
-	return io_path(buf, "%s/snapshots/%lld/%lld", lab_dir(d, in->lab, dir), (long long)snapshot,
-		       (long long)in->id);
-}
-
 bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot)
 {
 	char dir[IO_PATH];
-	autofree struct row *row = find_row(d, memory_dir(d, in, snapshot, dir));
+	autofree struct row *row = find_row(d, disks_frozen_dir(d, in, snapshot, dir));
 
 	return row != NULL;
 }
@@ -88,7 +81,7 @@ int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool who
 	char dir[IO_PATH];
 	int r = *in->memory ? memory_open(d, in->memory, c, err) : 0;
 
-	memory_dir(d, in, snapshot, dir);
+	disks_frozen_dir(d, in, snapshot, dir);
 	if (!r)
 		r = io_mkdirs(dir, 0711);
 	if (!r)
@@ -178,23 +171,20 @@ static json_t *manifest_new(struct labd *d, struct instance *in, const struct ra
 			 "memory", (json_int_t)c->size, "base", base, "files");
 }
 
-/* Nobody writes to it any more; a guest's QEMU may read it */
-static int close_files(struct labd *d, const struct instance *in, const char *dir, json_t *files,
-		       struct lab_err *err)
+static int close_files(const char *dir, json_t *files, struct lab_err *err)
 {
-	gid_t gid = (gid_t)keeper_uid(lab_host_id(d, in->lab));
 	char path[IO_PATH];
 	const char *name;
 	json_t *file;
+	int r = 0;
 
-	json_object_foreach(files, name, file) {
-		io_path(path, "%s/%s", dir, name);
-		if (!geteuid() && chown(path, 0, gid) < 0)
-			return lab_fail_errno(err, -errno, "%s", path);
-		if (chmod(path, 0440) < 0)
-			return lab_fail_errno(err, -errno, "%s", path);
-	}
-	return 0;
+	json_object_foreach(files, name, file)
+		if (!r) {
+			r = keeper_freeze_file(io_path(path, "%s/%s", dir, name));
+			if (r < 0)
+				lab_fail_errno(err, r, "%s", path);
+		}
+	return r;
 }
 
 static int put_row(struct labd *d, const struct instance *in, int64_t snapshot, const char *dir,
@@ -216,12 +206,13 @@ int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool wh
 	autojson json_t *manifest = manifest_new(d, in, c, base, err);
 	json_t *files = json_object_get(manifest, "files");
 	autofree char *text = NULL;
-	int r = manifest ? ram_chain_finish(c, memory_dir(d, in, snapshot, dir), err) : err->code;
+	int r = manifest ? ram_chain_finish(c, disks_frozen_dir(d, in, snapshot, dir), err)
+			 : err->code;
 
 	if (!r)
 		r = digest_all(dir, files, err);
 	if (!r)
-		r = close_files(d, in, dir, files, err);
+		r = close_files(dir, files, err);
 	if (r < 0)
 		return r;
 	text = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS);
@@ -331,12 +322,17 @@ static int check(struct labd *d, struct instance *in, const char *dir, struct la
 	return r;
 }
 
+int memory_fits(struct labd *d, struct instance *in, const char *dir, struct lab_err *err)
+{
+	return check(d, in, dir, err);
+}
+
 int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
 	char dir[IO_PATH];
 
-	return lab_wrap(err, check(d, in, memory_dir(d, in, snapshot, dir), err), "instance %s",
-			in->name);
+	return lab_wrap(err, check(d, in, disks_frozen_dir(d, in, snapshot, dir), err),
+			"instance %s", in->name);
 }
 
 /* ---- removing ---------------------------------------------------------------- */
@@ -364,7 +360,7 @@ void memory_undo(struct labd *d, const struct instance *in, int64_t snapshot)
 	char dir[IO_PATH];
 
 	/* a finished one that its own stands on by now is collected when it does not */
-	if (!strcmp(memory_dir(d, in, snapshot, dir), in->memory))
+	if (!strcmp(disks_frozen_dir(d, in, snapshot, dir), in->memory))
 		return;
 	(void)store_run(d->store, NULL, "DELETE FROM memories WHERE dir = ?", "s", dir);
 	remove_files(dir);

@@ -4,7 +4,7 @@
  *
  * DOC: Theory of Operation
  *
- * Beside the frozen disks of an instance (LAB_DIR/snapshots/ID/INSTANCE) are, if it
+ * Beside the frozen disks of an instance (disks_frozen_dir()) are, if it
  * ran, its memory (ram, ram.map: ram.h says what they are), its devices (state.qcow2)
  * and a manifest, which is written last: the machine, the QEMU, the accelerator, and
  * size and digest of every file there. The store's table `memories` has a row for
@@ -23,9 +23,6 @@
 
 #include "labd/model.h"
 #include "labd/ram.h"
-
-/** memory_dir() - Where the part of an instance in a snapshot is; @buf has IO_PATH bytes */
-const char *memory_dir(struct labd *d, const struct instance *in, int64_t snapshot, char *buf);
 
 /** memory_open() - The chain of the memory in @dir, for reading */
 int memory_open(struct labd *d, const char *dir, struct ram_chain *c, struct lab_err *err);
@@ -57,6 +54,9 @@ bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot);
  * file is damaged; with the reason and the file
  */
 int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+
+/** memory_fits() - The same for the memory in @dir, whoever's it is */
+int memory_fits(struct labd *d, struct instance *in, const char *dir, struct lab_err *err);
 
 /** memory_undo() - Remove what was begun of an instance for a snapshot that will not be */
 void memory_undo(struct labd *d, const struct instance *in, int64_t snapshot);

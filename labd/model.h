@@ -218,6 +218,9 @@ void lab_free(struct lab *lab);
 const char *lab_dir(struct labd *d, const struct lab *lab, char *buf);
 const char *lab_run_dir(struct labd *d, const struct lab *lab, char *buf);
 
+/** lab_identity() - The name that its MAC addresses and machine ids are derived from */
+const char *lab_identity(const struct lab *lab);
+
 /**
  * lab_host_id() - The number that names what a lab has on the host: links,
  * tables, uids. Unlike its id it differs between daemons of one machine.

@@ -53,8 +53,9 @@ static json_t *nics_json(const struct instance *in, const json_t *spec)
 		json_array_append_new(
 			list,
 			json_pack("{s:s s:s s:s s:s s:s s:s}", "name", name, "network", net, "mac",
-				  given && *given ? given
-						  : name_mac(mac, in->lab->name, in->name, name),
+				  given && *given
+					  ? given
+					  : name_mac(mac, lab_identity(in->lab), in->name, name),
 				  "addr", addr ? addr : "", "ifname",
 				  instance_nic_ifname(in, n, ifname), "state",
 				  instance_running(in) ? "up" : "down"));

@@ -170,7 +170,7 @@ static size_t nics_of(const struct instance *in, struct keeper_nic *nics, struct
 		if (*text(nic, "mac"))
 			snprintf(t->mac, sizeof(t->mac), "%s", text(nic, "mac"));
 		else
-			name_mac(t->mac, in->lab->name, in->name, eth);
+			name_mac(t->mac, lab_identity(in->lab), in->name, eth);
 		if (n)
 			snprintf(t->host, sizeof(t->host), "%s-%s", in->name, net);
 		else

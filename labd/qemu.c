@@ -205,8 +205,8 @@ static int spawn(struct keeper *k, const struct qemu_config *c, char *const *arg
 		 struct qemu_proc *ret, struct lab_err *err)
 {
 	autoclose int preload = open(c->preload, O_RDONLY | O_CLOEXEC);
-	char ram[IO_PATH + 16];
-	const char *const env[] = { "LD_PRELOAD=/proc/self/fd/3", ram, NULL };
+	char ram[IO_PATH + 16], control[IO_PATH + 32];
+	const char *const env[] = { "LD_PRELOAD=/proc/self/fd/3", ram, control, NULL };
 	const char *taps[LAB_MAX_NICS];
 	struct keeper_spawn spawn = {
 		.argv = (const char *const *)argv,
@@ -222,6 +222,7 @@ static int spawn(struct keeper *k, const struct qemu_config *c, char *const *arg
 	if (preload < 0)
 		return lab_fail_errno(err, -errno, "%s", c->preload);
 	snprintf(ram, sizeof(ram), "LAB_RAM=%s", c->ram ? c->ram : QEMU_NO_RAM);
+	snprintf(control, sizeof(control), "LAB_RAM_SOCKET=%s/ram", c->run_dir);
 	for (size_t i = 0; i < c->nnics; i++)
 		taps[i] = c->nics[i].ifname;
 	return keeper_spawn(k, &spawn, &ret->pid, &ret->pidfd, err);

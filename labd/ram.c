@@ -4,13 +4,17 @@
 #include "labd/ram.h"
 
 #include "lib/io.h"
+#include "lib/num.h"
 #include "lib/util.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 /* Pages that are looked at together: 256 KiB, a good size for pread() and for caches */
 #define BATCH 64U
@@ -158,6 +162,8 @@ int ram_chain_push(struct ram_chain *c, const char *dir, struct lab_err *err)
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
+	if (!c->size && st.st_size % RAM_PAGE == 0)
+		c->size = (uint64_t)st.st_size;
 	if ((uint64_t)st.st_size != c->size)
 		return lab_fail(err, -EUCLEAN, "%s has %lld bytes, and not %" PRIu64, path,
 				(long long)st.st_size, c->size);
@@ -419,4 +425,34 @@ int64_t ram_private(const struct ram *ram, struct lab_err *err)
 			count += is_private(entries[i]);
 	}
 	return count;
+}
+
+static int connect_seqpacket(const struct sockaddr_un *addr)
+{
+	autoclose int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int ram_forget(const char *socket, uint64_t deadline, struct lab_err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct pollfd answer = { .events = POLLIN };
+	uint64_t now = num_now_us();
+	autoclose int fd = -EBADF;
+	int code = 0;
+
+	if (strlen(socket) >= sizeof(addr.sun_path))
+		return lab_fail(err, -ENAMETOOLONG, "%s: too long a name for a socket", socket);
+	strcpy(addr.sun_path, socket);
+	answer.fd = fd = connect_seqpacket(&addr);
+	if (fd < 0)
+		return lab_fail_errno(err, fd, "%s", socket);
+	if (RETRY(poll(&answer, 1, deadline > now ? (int)((deadline - now) / 1000) : 0)) <= 0)
+		return lab_fail(err, -ETIMEDOUT, "%s: no answer", socket);
+	if (RETRY(recv(fd, &code, sizeof(code), 0)) != sizeof(code))
+		return lab_fail(err, -ECONNRESET, "%s: it was closed", socket);
+	return code ? lab_fail_errno(err, -abs(code), "%s: forgetting pages", socket) : 0;
 }

@@ -77,7 +77,10 @@ struct ram_chain {
 int ram_open(pid_t pid, int pidfd, uint64_t size, struct ram *ret, struct lab_err *err);
 void ram_close(struct ram *ram);
 
-/** ram_chain_push() - Put the memory saved in @dir on top of a chain, open for reading */
+/**
+ * ram_chain_push() - Put the memory saved in @dir on top of a chain, open for reading
+ * A chain without a size takes that of the file.
+ */
 int ram_chain_push(struct ram_chain *c, const char *dir, struct lab_err *err);
 
 /**
@@ -102,6 +105,14 @@ int ram_save(const struct ram *ram, struct ram_chain *c, struct lab_err *err);
 
 /** ram_load() - Bring a stopped guest's memory to what a chain holds */
 int ram_load(const struct ram *ram, struct ram_chain *c, struct lab_err *err);
+
+/**
+ * ram_forget() - Let a stopped guest's memory be again what the file it maps holds
+ * @socket:	of labram.so
+ *
+ * Return: 0; negative errno: ram_load() does the same, page by page
+ */
+int ram_forget(const char *socket, uint64_t deadline, struct lab_err *err);
 
 /** ram_private() - How many pages are the guest's own */
 int64_t ram_private(const struct ram *ram, struct lab_err *err);

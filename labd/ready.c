@@ -147,6 +147,11 @@ static int try_exec(struct ready_try *t, const json_t *words)
 
 /* ---- the wait --------------------------------------------------------------- */
 
+static uint64_t agent_time(unsigned int round)
+{
+	return round < 3 ? (uint64_t)AGENT_TIME << round : AGENT_MAX;
+}
+
 static int try_once(struct ready_try *t, unsigned int round)
 {
 	const json_t *value;
@@ -158,8 +163,7 @@ static int try_once(struct ready_try *t, unsigned int round)
 	if ((value = json_object_get(t->probe, "exec")))
 		return try_exec(t, value);
 	if (json_object_get(t->probe, "agent"))
-		return try_agent(t,
-				 MIN((uint64_t)AGENT_TIME << MIN(round, 10U), (uint64_t)AGENT_MAX));
+		return try_agent(t, agent_time(round));
 	snprintf(t->last, sizeof(t->last), "labd knows no such probe");
 	return -EINVAL;
 }

@@ -25,6 +25,11 @@ static int check(struct member *m)
 	return m->runs ? memory_check(m->d, m->in, m->snapshot, &m->err) : 0;
 }
 
+static int prepare(struct member *m)
+{
+	return disks_prepare_thaw(m->d, m->in, m->snapshot, &m->err);
+}
+
 /* ---- one instance ------------------------------------------------------------- */
 
 /* QEMU writes to the state it loads: it gets a copy */
@@ -55,15 +60,9 @@ static int load_memory(const struct member *m, const char *dir, struct lab_err *
 {
 	const struct instance *in = m->in;
 	struct ram_chain chain = { 0 };
-	char path[IO_PATH];
-	struct stat st;
 	struct ram ram;
-	int r;
+	int r = memory_open(m->d, dir, &chain, err);
 
-	if (stat(memory_file(m->d, dir, path), &st) < 0)
-		return lab_fail_errno(err, -errno, "%s", path);
-	chain.size = (uint64_t)st.st_size;
-	r = memory_open(m->d, dir, &chain, err);
 	if (!r)
 		r = ram_open(in->pid, in->guest->proc.pidfd, chain.size, &ram, err);
 	if (!r) {
@@ -115,7 +114,7 @@ static bool can_stay(const struct member *m)
 
 	if (!m->runs || !in->guest || !in->guest->qmp)
 		return false;
-	memory_file(m->d, memory_dir(m->d, in, m->snapshot, dir), file);
+	memory_file(m->d, disks_frozen_dir(m->d, in, m->snapshot, dir), file);
 	if (stat(file, &st) < 0 ||
 	    ram_open(in->pid, in->guest->proc.pidfd, (uint64_t)st.st_size, &ram, NULL) < 0)
 		return false;
@@ -147,8 +146,13 @@ static int change_disks(const struct member *m, struct lab_err *err)
 
 static int load_in_place(struct member *m, const char *dir, struct lab_err *err)
 {
+	char run[IO_PATH], socket[IO_PATH];
 	int r = change_disks(m, err);
 
+	io_path(socket, "%s/ram", instance_run_dir(m->d, m->in, run));
+	/* if it cannot, load_state() writes what differs */
+	if (!r)
+		(void)ram_forget(socket, num_now_us() + CALL_US, NULL);
 	if (!r)
 		r = load_state(m, dir, err);
 	if (!r)
@@ -190,7 +194,7 @@ static int load(struct member *m)
 	if (!m->runs)
 		return 0;
 	job_item_step(m->job, m->item, "load", 0);
-	memory_dir(m->d, in, m->snapshot, dir);
+	disks_frozen_dir(m->d, in, m->snapshot, dir);
 	if (m->in_place && load_in_place(m, dir, &err) < 0) {
 		r = give_up(m, &err);
 		if (!r)
@@ -348,6 +352,8 @@ int restore_run(struct labd *d, struct job *job, struct lab *lab, struct instanc
 	struct members ms;
 	int r = begin(&ms, d, job, ins, n, snapshot, err);
 
+	if (!r)
+		r = members_each(&ms, prepare, err);
 	if (!r)
 		r = job_check(job, err);
 	if (!r)

@@ -4,6 +4,7 @@
 #include "labd/snapjob.h"
 
 #include "labd/boot.h"
+#include "labd/clone.h"
 #include "labd/golden.h"
 #include "labd/network.h"
 #include "labd/snapshot.h"
@@ -163,7 +164,8 @@ static int run_remove(struct labd *d, struct job *job, void *arg, struct lab_err
 	return snapshot_drop(d, s->lab, s->id, err);
 }
 
-static int keep(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
+static int keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
+		int64_t *ret_id, struct lab_err *err)
 {
 	autoinstances struct instances all = { 0 };
 	int r;
@@ -171,7 +173,7 @@ static int keep(struct labd *d, struct job *job, struct lab *lab, struct lab_err
 	pthread_mutex_lock(&d->lock);
 	r = instances_with_disks(lab, &all, err);
 	pthread_mutex_unlock(&d->lock);
-	return r < 0 ? r : snapshot_keep(d, job, lab, "restore", &all, err);
+	return r < 0 ? r : snapshot_keep(d, job, lab, before, &all, ret_id, err);
 }
 
 static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)
@@ -182,7 +184,7 @@ static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_er
 
 	/* a restore that is done again has nothing left to keep */
 	if (!r && s->lab->restore != s->id)
-		r = keep(d, job, s->lab, err);
+		r = keep(d, job, s->lab, "restore", NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, true, err);
 	lab_settle(d, s->lab, r < 0 && r != -ECANCELED ? err->text : "");
@@ -314,4 +316,35 @@ int snapjob_suspend(struct labd *d, const char *lab_name, int64_t *ret_job, stru
 		return r;
 	}
 	return start(d, "suspend", s, run_suspend, ret_job, err);
+}
+
+/* ---- clone ------------------------------------------------------------------------------- */
+
+static int run_clone(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	struct snap *s = arg;
+	int r = s->id ? 0 : keep(d, job, s->lab, "clone", &s->id, err);
+
+	return r < 0 ? r : clone_run(d, job, s->lab, s->id, s->name, err);
+}
+
+int snapjob_clone(struct labd *d, const char *lab_name, const char *name, const char *from,
+		  int64_t *ret_job, struct lab_err *err)
+{
+	SCOPED_LOCK(&d->lock);
+	struct snapshot *sn = NULL;
+	struct lab *lab;
+	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
+
+	if (r < 0)
+		return r;
+	if (!name_valid(name))
+		return lab_fail(err, -EINVAL, "'%s' cannot be the name of a lab: %s", name,
+				NAME_RULE);
+	if (model_lab(d, name))
+		return lab_fail(err, -EEXIST, "there is a lab %s already", name);
+	if (from && !(sn = model_snapshot(lab, from)))
+		return lab_fail(err, -ENOENT, "lab %s has no snapshot %s: labctl snapshot ls %s",
+				lab_name, from, lab_name);
+	return start(d, "clone", new_snap(lab, name, sn ? sn->id : 0), run_clone, ret_job, err);
 }

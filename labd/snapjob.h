@@ -19,6 +19,13 @@ int snapjob_golden(struct labd *d, const char *lab, int64_t *ret_job, struct lab
 /** snapjob_suspend() - Save a running lab, then end it */
 int snapjob_suspend(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err);
 
+/**
+ * snapjob_clone() - Start a second lab beside a first
+ * @from:	a snapshot of it, or NULL: as it is now
+ */
+int snapjob_clone(struct labd *d, const char *lab, const char *name, const char *from,
+		  int64_t *ret_job, struct lab_err *err);
+
 /** snapjob_resume() - Do a restore again that an earlier labd had begun */
 void snapjob_resume(struct labd *d, struct lab *lab);
 

@@ -95,7 +95,7 @@ static void undo(struct labd *d, struct lab *lab, int64_t id)
 	(void)store_run(d->store, NULL, "DELETE FROM snapshots WHERE id = ?", "i", id);
 	TAILQ_FOREACH(in, &lab->instances, link)
 		memory_undo(d, in, id);
-	disks_collect(d, lab);
+	disks_collect(d);
 	memory_collect(d);
 }
 
@@ -194,8 +194,8 @@ static void publish(struct labd *d, struct lab *lab, const char *name, const cha
 	events_emit(d, "snapshot", "add", lab->name, name, NULL, snapshot_json(lab, sn));
 }
 
-int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *name,
-		  const char *kind, const struct instances *ins, int64_t *ret_id,
+int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char *kind,
+		  const struct instances *ins, snapshot_fill fill, void *arg, int64_t *ret_id,
 		  struct lab_err *err)
 {
 	const struct snapshot *old;
@@ -204,8 +204,7 @@ int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *
 
 	if (id < 0)
 		return (int)id;
-	/* a golden is what all starts read: it stands on nothing */
-	r = freeze_run(d, job, ins->v, ins->n, id, !strcmp(kind, "golden"), err);
+	r = fill(d, id, ins, arg, err);
 	pthread_mutex_lock(&d->lock);
 	old = replaced(lab, kind);
 	pthread_mutex_unlock(&d->lock);
@@ -216,11 +215,34 @@ int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *
 		return r;
 	}
 	publish(d, lab, name, kind, ins, id);
-	disks_collect(d, lab);
+	disks_collect(d);
 	memory_collect(d);
 	if (ret_id)
 		*ret_id = id;
 	return 0;
+}
+
+struct taking {
+	struct job *job;
+	bool whole;
+};
+
+static int freeze(struct labd *d, int64_t id, const struct instances *ins, void *arg,
+		  struct lab_err *err)
+{
+	const struct taking *t = arg;
+
+	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, err);
+}
+
+int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *name,
+		  const char *kind, const struct instances *ins, int64_t *ret_id,
+		  struct lab_err *err)
+{
+	/* a golden is what all starts read: it stands on nothing */
+	struct taking t = { job, !strcmp(kind, "golden") };
+
+	return snapshot_make(d, lab, name, kind, ins, freeze, &t, ret_id, err);
 }
 
 /* ---- automatic ones --------------------------------------------------------------- */
@@ -245,7 +267,7 @@ static int64_t expired(struct labd *d, struct lab *lab)
 }
 
 int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		  const struct instances *ins, struct lab_err *err)
+		  const struct instances *ins, int64_t *ret_id, struct lab_err *err)
 {
 	char name[NAME_MAX_LEN + 1], when[24];
 	time_t now = time(NULL);
@@ -255,7 +277,7 @@ int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *
 
 	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", gmtime_r(&now, &tm));
 	snprintf(name, sizeof(name), AUTO_PREFIX "%s-%s", before, when);
-	r = ins->n ? snapshot_take(d, job, lab, name, "auto", ins, NULL, err) : 0;
+	r = ins->n ? snapshot_take(d, job, lab, name, "auto", ins, ret_id, err) : 0;
 	if (!r && ins->n)
 		job_log(job, "what was there is kept as snapshot %s", name);
 	while (!r && (id = expired(d, lab)))
@@ -277,7 +299,7 @@ int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *e
 	if (sn)
 		unpublish(d, lab, sn);
 	pthread_mutex_unlock(&d->lock);
-	disks_collect(d, lab);
+	disks_collect(d);
 	memory_collect(d);
 	return lab_save(d, lab, err);
 }

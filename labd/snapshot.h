@@ -65,9 +65,23 @@ int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *
 		  const char *kind, const struct instances *ins, int64_t *ret_id,
 		  struct lab_err *err);
 
-/** snapshot_keep() - Make an automatic snapshot before something is lost, drop old ones */
+typedef int (*snapshot_fill)(struct labd *d, int64_t id, const struct instances *ins, void *arg,
+			     struct lab_err *err);
+
+/**
+ * snapshot_make() - Make a snapshot whose files @fill makes
+ * snapshot_take() fills it with what the instances are now.
+ */
+int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char *kind,
+		  const struct instances *ins, snapshot_fill fill, void *arg, int64_t *ret_id,
+		  struct lab_err *err);
+
+/**
+ * snapshot_keep() - Make an automatic snapshot before something is lost, drop old ones
+ * @ret_id:	may be NULL
+ */
 int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		  const struct instances *ins, struct lab_err *err);
+		  const struct instances *ins, int64_t *ret_id, struct lab_err *err);
 
 /** snapshot_drop() - Remove one, and the files that nobody needs any more */
 int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *err);

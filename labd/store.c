@@ -67,6 +67,16 @@ static const char *const migrations[] = {
 	" base TEXT NOT NULL DEFAULT '', seal TEXT NOT NULL DEFAULT '');",
 	/* at: where the lab stands in the tree of its snapshots; parent is not used any more */
 	"ALTER TABLE labs ADD COLUMN restoring TEXT NOT NULL DEFAULT '[]';"
+	/* frozen files may outlive their instance and lab: clones stand on them */
+	"CREATE TABLE new_layers(path TEXT PRIMARY KEY, instance INTEGER NOT NULL,"
+	" disk TEXT NOT NULL, base TEXT NOT NULL DEFAULT '', size INTEGER NOT NULL,"
+	" snapshot INTEGER NOT NULL DEFAULT 0);"
+	"INSERT INTO new_layers SELECT * FROM layers; DROP TABLE layers;"
+	"ALTER TABLE new_layers RENAME TO layers;"
+	"DROP TABLE memories;"
+	"CREATE TABLE memories(dir TEXT PRIMARY KEY, snapshot INTEGER NOT NULL,"
+	" instance INTEGER NOT NULL, base TEXT NOT NULL DEFAULT '',"
+	" seal TEXT NOT NULL DEFAULT '');"
 	"ALTER TABLE labs ADD COLUMN at INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE snapshots ADD COLUMN kind TEXT NOT NULL DEFAULT 'user';"
 	"ALTER TABLE snapshots ADD COLUMN spec TEXT NOT NULL DEFAULT '';"

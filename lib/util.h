@@ -21,8 +21,19 @@
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+/* Each argument is evaluated once; both have one type */
+#define MIN(a, b)                                                                                  \
+	__extension__({                                                                            \
+		__typeof__(a) min_a = (a);                                                         \
+		__typeof__(b) min_b = (b);                                                         \
+		min_a < min_b ? min_a : min_b;                                                     \
+	})
+#define MAX(a, b)                                                                                  \
+	__extension__({                                                                            \
+		__typeof__(a) max_a = (a);                                                         \
+		__typeof__(b) max_b = (b);                                                         \
+		max_a > max_b ? max_a : max_b;                                                     \
+	})
 
 static inline void cleanup_free(void *p)
 {

@@ -91,7 +91,8 @@ static void log_rotate(struct console *c)
 static void record(struct console *c, const char *buf, size_t len)
 {
 	while (len) {
-		size_t part = MIN((uint64_t)len, c->log_max - MIN(c->log_size, c->log_max));
+		uint64_t room = c->log_max > c->log_size ? c->log_max - c->log_size : 0;
+		size_t part = MIN((uint64_t)len, room);
 		int r;
 
 		if (!part) {

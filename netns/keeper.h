@@ -44,6 +44,8 @@
  * same number above KEEPER_DNS_UID_BASE, so that no guest may signal it.
  */
 #define KEEPER_UID_BASE 0x70000000u
+/* No lab has id 0: the group of all guests, which may read what snapshots have frozen */
+#define KEEPER_GUESTS_GID KEEPER_UID_BASE
 #define KEEPER_DNS_UID_BASE 0x78000000u
 #define KEEPER_MAX_LAB_ID 0x07ffffffu
 
@@ -188,6 +190,13 @@ struct keeper_spawn {
  */
 int keeper_spawn(struct keeper *k, const struct keeper_spawn *spawn, pid_t *ret_pid, int *ret_pidfd,
 		 struct lab_err *err);
+
+/**
+ * keeper_freeze_file() - Let all guests of this machine's labs read a file, and nobody write it
+ * As root it belongs to root and the group that guests of all labs are in.
+ * Return: 0 or negative errno
+ */
+int keeper_freeze_file(const char *path);
 
 /**
  * keeper_uid() - The uid unprivileged children of a lab run with

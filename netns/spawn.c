@@ -93,13 +93,15 @@ static int set_limits(void)
 	return 0;
 }
 
-/* As root: only the group that owns /dev/kvm, where that group may use it */
+/* As root: that of all guests, and the one that owns /dev/kvm where that may use it */
 static int set_groups(void)
 {
+	gid_t gids[2] = { KEEPER_GUESTS_GID };
 	struct stat st;
 	bool kvm = !stat("/dev/kvm", &st) && st.st_gid && (st.st_mode & 0060) == 0060;
 
-	return setgroups(kvm ? 1 : 0, &st.st_gid) < 0 ? -errno : 0;
+	gids[1] = kvm ? st.st_gid : 0;
+	return setgroups(kvm ? 2 : 1, gids) < 0 ? -errno : 0;
 }
 
 static int drop_privileges(const struct lab *lab, enum spawn_as as)

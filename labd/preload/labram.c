@@ -22,16 +22,27 @@
  * it gets then is an empty memfd, which is never mapped.
  *
  * QEMU 7.2 calls the 64 bit names of these functions; the plain ones are the same.
+ *
+ * A guest that goes back to the memory it maps has only to forget the pages of its
+ * own. Another process cannot do that (process_madvise() does not know MADV_DONTNEED),
+ * so a thread listens on the socket LAB_RAM_SOCKET: each connection that is made
+ * while the guest is stopped forgets all of them, and gets an errno back. The socket is
+ * in the guest's run directory, which is labd's alone.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -47,6 +58,9 @@ EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t
 /* The file that was opened as memory, known by its identity; a descriptor may be duplicated */
 static struct stat ram;
 static bool opened;
+/* Its mapping, once it is there */
+static void *ram_at;
+static size_t ram_len;
 
 static bool is_ram_path(const char *path)
 {
@@ -106,11 +120,65 @@ static void *map_zero(mmap_fn real, void *addr, size_t len, int prot, int flags)
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset)
 {
 	mmap_fn real = (mmap_fn)dlsym(RTLD_NEXT, "mmap64");
+	void *p;
 
 	if ((flags & MAP_TYPE) != MAP_SHARED || !is_ram(fd))
 		return real(addr, len, prot, flags, fd, offset);
 	flags = (flags & ~MAP_TYPE) | MAP_PRIVATE;
 	if (!strcmp(getenv("LAB_RAM"), ZERO))
 		return map_zero(real, addr, len, prot, flags);
-	return real(addr, len, prot, flags, fd, offset);
+	p = real(addr, len, prot, flags, fd, offset);
+	if (p != MAP_FAILED) {
+		ram_len = len;
+		__atomic_store_n(&ram_at, p, __ATOMIC_RELEASE);
+	}
+	return p;
+}
+
+static int forget_pages(void)
+{
+	void *p = __atomic_load_n(&ram_at, __ATOMIC_ACQUIRE);
+
+	if (!p)
+		return ENODATA;
+	return madvise(p, ram_len, MADV_DONTNEED) < 0 ? errno : 0;
+}
+
+static void *serve(void *arg)
+{
+	int listener = (int)(intptr_t)arg;
+
+	for (;;) {
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), code;
+
+		if (fd < 0 && errno != EINTR && errno != ECONNABORTED)
+			return NULL;
+		if (fd < 0)
+			continue;
+		code = forget_pages();
+		(void)send(fd, &code, sizeof(code), MSG_NOSIGNAL);
+		close(fd);
+	}
+}
+
+/* Without the thread there is a slower way, so nothing is said if it cannot be had */
+__attribute__((constructor)) static void start(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *path = getenv("LAB_RAM_SOCKET");
+	sigset_t all, before;
+	pthread_t thread;
+	int fd;
+
+	if (!path || strlen(path) >= sizeof(addr.sun_path))
+		return;
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 1) < 0)
+		return;
+	/* QEMU's signals are for QEMU's threads */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	(void)pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }

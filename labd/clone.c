@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* clone.c - a second lab out of a snapshot of a first */
+#define _GNU_SOURCE
+#include "labd/clone.h"
+
+#include "labd/boot.h"
+#include "labd/disk.h"
+#include "labd/memory.h"
+#include "labd/network.h"
+#include "labd/snapshot.h"
+#include "labd/work.h"
+#include "lib/io.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* ---- specification --------------------------------------------------------------- */
+
+/* A port of the host that nobody listens on now */
+static int free_port(void)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	autoclose int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(addr);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, len) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
+		return -errno;
+	return ntohs(addr.sin_port);
+}
+
+static int change_forwards(json_t *instance, struct lab_err *err)
+{
+	json_t *fwd;
+	size_t i;
+
+	json_array_foreach(json_object_get(instance, "forward"), i, fwd) {
+		int port = free_port();
+
+		if (port < 0)
+			return lab_fail_errno(err, port, "a port for a forward");
+		json_object_set_new(fwd, "host", json_integer(port));
+	}
+	return 0;
+}
+
+static json_t *clone_spec(struct labd *d, const struct lab *from, int64_t snapshot,
+			  const char *name, struct lab_err *err)
+{
+	autojson json_t *spec = snapshot_spec(d, snapshot);
+	json_t *instances = json_object_get(spec, "instances"), *in;
+	const char *key;
+
+	if (!json_is_object(instances)) {
+		lab_fail(err, -ENODATA, "this snapshot was made by an older labd: make a new one");
+		return NULL;
+	}
+	json_object_set_new(spec, "identity", json_string(lab_identity(from)));
+	json_object_set_new(spec, "lab", json_string(name));
+	json_object_foreach(instances, key, in)
+		if (change_forwards(in, err) < 0)
+			return NULL;
+	return steal_ptr(spec);
+}
+
+/* ---- its golden ------------------------------------------------------------------- */
+
+/* Copy the state of the devices: QEMU's file, a few hundred KiB */
+static int copy_state(const char *from, const char *to, struct lab_err *err)
+{
+	char path[IO_PATH];
+	autofree char *text = NULL;
+	size_t len;
+	int r = io_read_file(AT_FDCWD, io_path(path, "%s/state.qcow2", from), 128 << 20, &text,
+			     &len);
+
+	if (!r)
+		r = io_write_file(AT_FDCWD, io_path(path, "%s/state.qcow2", to), text, len, 0400);
+	return r < 0 ? lab_fail_errno(err, r, "%s", path) : 0;
+}
+
+static int derive_memory(struct labd *d, const struct instance *from, int64_t snapshot,
+			 struct instance *to, int64_t derived, struct lab_err *err)
+{
+	char src[IO_PATH], dir[IO_PATH];
+	struct ram_chain chain = { 0 };
+	int r = memory_fits(d, to, disks_frozen_dir(d, from, snapshot, src), err);
+
+	if (r < 0)
+		return r;
+	/* what it stands on, as if it had been restored from there */
+	snprintf(to->memory, sizeof(to->memory), "%.511s", src);
+	r = memory_begin(d, to, derived, false, &chain, err);
+	if (!r)
+		r = copy_state(src, disks_frozen_dir(d, to, derived, dir), err);
+	if (!r)
+		r = memory_finish(d, to, derived, false, &chain, err);
+	ram_chain_close(&chain);
+	to->memory[0] = '\0';
+	return r;
+}
+
+struct derive {
+	struct labd *d;
+	struct lab *from;
+	int64_t snapshot, derived;
+	const struct instances *ins;
+	struct lab_err *errs;
+};
+
+static int derive_one(const struct derive *v, struct instance *to, struct lab_err *err)
+{
+	struct instance *from = model_instance(v->from, to->name);
+	int r;
+
+	if (!from)
+		return lab_fail(err, -ENOENT, "it is gone from lab %s", v->from->name);
+	r = disks_derive(v->d, from, v->snapshot, to, v->derived, err);
+	if (!r && memory_exists(v->d, from, v->snapshot))
+		r = derive_memory(v->d, from, v->snapshot, to, v->derived, err);
+	return r;
+}
+
+static void run_derive(void *arg, size_t i)
+{
+	const struct derive *v = arg;
+
+	v->errs[i].code = derive_one(v, v->ins->v[i], &v->errs[i]);
+}
+
+static int derive_all(const struct derive *v, struct lab_err *err)
+{
+	work_fan_out(v->ins->n, run_derive, (void *)v);
+	for (size_t i = 0; i < v->ins->n; i++)
+		if (v->errs[i].code)
+			return lab_fail(err, v->errs[i].code, "instance %s: %s", v->ins->v[i]->name,
+					v->errs[i].text);
+	return 0;
+}
+
+/* Fill a snapshot that is being made (snapshot_make()) */
+static int fill_golden(struct labd *d, int64_t id, const struct instances *ins, void *arg,
+		       struct lab_err *err)
+{
+	struct derive v = *(const struct derive *)arg;
+	int r;
+
+	v.d = d;
+	v.derived = id;
+	v.ins = ins;
+	v.errs = calloc(ins->n + 1, sizeof(*v.errs));
+	r = v.errs ? derive_all(&v, err) : lab_fail(err, -ENOMEM, "out of memory");
+	free(v.errs);
+	return r;
+}
+
+/* ---- all of it ---------------------------------------------------------------------- */
+
+static void remove_lab(struct labd *d, struct job *job, struct lab *lab)
+{
+	struct instance *in;
+	char dir[IO_PATH];
+
+	lab_dir(d, lab, dir);
+	TAILQ_FOREACH(in, &lab->instances, link)
+		(void)boot_stop(d, job, in, false, NULL);
+	(void)network_down(d, lab, NULL);
+	if (lab_drop(d, lab, NULL) < 0)
+		return;
+	(void)io_remove_tree(AT_FDCWD, dir);
+	disks_collect(d);
+	memory_collect(d);
+}
+
+static int bring_up(struct labd *d, struct job *job, struct lab *lab, struct lab *from,
+		    int64_t snapshot, const json_t *names, struct lab_err *err)
+{
+	autoinstances struct instances ins = { 0 };
+	struct derive v = { .from = from, .snapshot = snapshot };
+	int64_t id;
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	r = instances_named(lab, names, &ins, err);
+	pthread_mutex_unlock(&d->lock);
+	if (!r)
+		r = snapshot_make(d, lab, SNAPSHOT_GOLDEN, "golden", &ins, fill_golden, &v, &id,
+				  err);
+	if (!r)
+		r = snapshot_bring_back(d, job, lab, id, &ins, false, err);
+	lab_settle(d, lab, r < 0 ? err->text : "");
+	return r;
+}
+
+int clone_run(struct labd *d, struct job *job, struct lab *from, int64_t snapshot, const char *name,
+	      struct lab_err *err)
+{
+	json_t *spec = clone_spec(d, from, snapshot, name, err);
+	autojson json_t *names = json_array();
+	const struct snapshot *sn;
+	struct lab *lab = NULL;
+	int r = spec ? lab_add(d, from->file, spec, job->id, &lab, err) : err->code;
+
+	if (!r) {
+		pthread_mutex_lock(&d->lock);
+		sn = model_snapshot_id(from, snapshot);
+		json_array_extend(names, sn ? sn->members : NULL);
+		pthread_mutex_unlock(&d->lock);
+		r = bring_up(d, job, lab, from, snapshot, names, err);
+	}
+	if (r < 0 && lab)
+		remove_lab(d, job, lab);
+	return r;
+}
