@@ -275,6 +275,13 @@ int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab
 	return start_qemu(d, in, b, err);
 }
 
+const char *boot_ram_socket(struct labd *d, const struct instance *in, char *buf)
+{
+	char run[IO_PATH];
+
+	return io_path(buf, "%s/ram", instance_run_dir(d, in, run));
+}
+
 void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why)
 {
 	char text[LAB_ERR_TEXT];

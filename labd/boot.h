@@ -33,6 +33,9 @@ void boot_begin(struct labd *d, struct instance *in);
  */
 int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab_err *err);
 
+/** boot_ram_socket() - Of labram.so in its QEMU (ram.h); @buf has IO_PATH bytes */
+const char *boot_ram_socket(struct labd *d, const struct instance *in, char *buf);
+
 /** boot_failed() - End what was started of an instance, state "failed"; @why may be NULL */
 void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why);
 

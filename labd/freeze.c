@@ -92,11 +92,16 @@ static int open_overlays(struct member *m, struct qmp *q)
 static int prepare_running(struct member *m)
 {
 	struct qmp *q = boot_monitor(m->d, m->in, &m->err);
+	char socket[IO_PATH];
 	int r = q ? open_memory(m) : m->err.code;
 
 	job_item_step(m->job, m->item, "memory", 0);
-	if (!r && m->runs)
+	if (!r && m->runs) {
+		/* where the kernel cannot, all is looked at again while they are stopped */
+		(void)ram_track(&m->ram, boot_ram_socket(m->d, m->in, socket),
+				num_now_us() + CALL_US, NULL);
 		r = ram_save(&m->ram, &m->chain, &m->err);
+	}
 	if (!r)
 		r = make_state_file(m);
 	return r < 0 ? r : open_overlays(m, q);
@@ -123,7 +128,7 @@ static int save(struct member *m)
 
 	if (!instance_running(m->in))
 		return 0;
-	r = ram_save(&m->ram, &m->chain, &m->err);
+	r = ram_save_again(&m->ram, &m->chain, &m->err);
 	if (!r)
 		r = qemu_save_devices(m->in->guest->qmp, state_path(m, path), deadline, &m->err);
 	for (size_t i = 0; !r && i < json_array_size(m->in->disks); i++)

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -427,32 +428,126 @@ int64_t ram_private(const struct ram *ram, struct lab_err *err)
 	return count;
 }
 
-static int connect_seqpacket(const struct sockaddr_un *addr)
+/* ---- labram.so ---------------------------------------------------------------- */
+
+static int connect_seqpacket(const char *path, struct lab_err *err)
 {
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	autoclose int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
-		return -errno;
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return lab_fail(err, -ENAMETOOLONG, "%s: too long a name for a socket", path);
+	strcpy(addr.sun_path, path);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return lab_fail_errno(err, -errno, "%s", path);
 	return steal_fd(&fd);
+}
+
+static int ask(const char *path, char op, uint64_t deadline, struct lab_err *err)
+{
+	autoclose int fd = connect_seqpacket(path, err);
+	struct pollfd answer = { .fd = fd, .events = POLLIN };
+	uint64_t now = num_now_us();
+	int code = 0;
+
+	if (fd < 0)
+		return fd;
+	if (send(fd, &op, 1, MSG_NOSIGNAL) != 1)
+		return lab_fail_errno(err, -errno, "%s", path);
+	if (RETRY(poll(&answer, 1, deadline > now ? (int)((deadline - now) / 1000) : 0)) <= 0)
+		return lab_fail(err, -ETIMEDOUT, "%s: no answer", path);
+	if (RETRY(recv(fd, &code, sizeof(code), 0)) != sizeof(code))
+		return lab_fail(err, -ECONNRESET, "%s: it was closed", path);
+	return code ? lab_fail_errno(err, -abs(code), "%s: request '%c'", path, op) : 0;
 }
 
 int ram_forget(const char *socket, uint64_t deadline, struct lab_err *err)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct pollfd answer = { .events = POLLIN };
-	uint64_t now = num_now_us();
-	autoclose int fd = -EBADF;
-	int code = 0;
+	return ask(socket, 'f', deadline, err);
+}
 
-	if (strlen(socket) >= sizeof(addr.sun_path))
-		return lab_fail(err, -ENAMETOOLONG, "%s: too long a name for a socket", socket);
-	strcpy(addr.sun_path, socket);
-	answer.fd = fd = connect_seqpacket(&addr);
-	if (fd < 0)
-		return lab_fail_errno(err, fd, "%s", socket);
-	if (RETRY(poll(&answer, 1, deadline > now ? (int)((deadline - now) / 1000) : 0)) <= 0)
-		return lab_fail(err, -ETIMEDOUT, "%s: no answer", socket);
-	if (RETRY(recv(fd, &code, sizeof(code), 0)) != sizeof(code))
-		return lab_fail(err, -ECONNRESET, "%s: it was closed", socket);
-	return code ? lab_fail_errno(err, -abs(code), "%s: forgetting pages", socket) : 0;
+/* ---- what was written ------------------------------------------------------------ */
+
+/* Documentation/admin-guide/mm/pagemap.rst; not in the headers of Linux 6.1 */
+struct written_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define SCAN _IOWR('f', 16, struct scan_arg)
+#define SCAN_PROTECT (1 << 0) /* what matches is write-protected: remembered anew */
+#define SCAN_CHECK (1 << 1) /* fail where nothing is remembered */
+#define IS_WRITTEN (1 << 1)
+#define IS_FILE (1 << 2)
+#define REGIONS 512U
+
+/* The next regions of the guest's own pages that were written; *at moves on */
+static int scan(const struct ram *ram, uint64_t *at, struct written_region *regions)
+{
+	struct scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = SCAN_PROTECT | SCAN_CHECK,
+		.start = *at,
+		.end = ram->addr + ram->size,
+		.vec = (uintptr_t)regions,
+		.vec_len = REGIONS,
+		.category_inverted = IS_FILE,
+		.category_mask = IS_WRITTEN | IS_FILE,
+		.return_mask = IS_WRITTEN,
+	};
+	int n = ioctl(ram->pagemap, SCAN, &arg);
+
+	if (n < 0)
+		return -errno;
+	*at = arg.walk_end;
+	return n;
+}
+
+int ram_track(struct ram *ram, const char *socket, uint64_t deadline, struct lab_err *err)
+{
+	autofree struct written_region *regions = calloc(REGIONS, sizeof(*regions));
+	int r = regions ? ask(socket, 't', deadline, err) : lab_fail(err, -ENOMEM, "out of memory");
+
+	for (uint64_t at = ram->addr; r >= 0 && at < ram->addr + ram->size;)
+		r = scan(ram, &at, regions);
+	ram->tracked = r >= 0;
+	return MIN(r, 0);
+}
+
+static int sync_region(struct sync *s, const struct written_region *region)
+{
+	uint64_t from = (region->start - s->ram->addr) / RAM_PAGE;
+	uint64_t to = (region->end - s->ram->addr) / RAM_PAGE;
+	int r = 0;
+
+	for (uint64_t page = from; !r && page < to; page += BATCH)
+		r = sync_run(s, page, (unsigned int)MIN((uint64_t)BATCH, to - page));
+	return r;
+}
+
+int ram_save_again(const struct ram *ram, struct ram_chain *c, struct lab_err *err)
+{
+	autofree struct written_region *regions = calloc(REGIONS, sizeof(*regions));
+	autofree struct sync *s = malloc(sizeof(*s));
+	uint64_t at = ram->addr;
+	int r = 0;
+
+	if (!ram->tracked)
+		return ram_save(ram, c, err);
+	if (!s || !regions)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	s->ram = ram;
+	s->c = c;
+	s->save = true;
+	while (r >= 0 && at < ram->addr + ram->size) {
+		int n = r = scan(ram, &at, regions);
+
+		for (int i = 0; r >= 0 && i < n; i++)
+			r = sync_region(s, &regions[i]);
+	}
+	return r < 0 ? lab_fail_errno(err, r, "saving its memory") : 0;
 }

@@ -39,10 +39,12 @@
  * @mem, @pagemap: of the process; they stay with it when the pid is used again
  * @addr, @size:	the mapping, in bytes
  * @mapped:	the file it maps, "/dev/zero" for none
+ * @tracked:	the kernel remembers what is written (ram_track())
  */
 struct ram {
 	int mem, pagemap;
 	uint64_t addr, size;
+	bool tracked;
 	char mapped[512];
 };
 
@@ -100,8 +102,21 @@ int ram_chain_finish(struct ram_chain *c, const char *dir, struct lab_err *err);
 
 void ram_chain_close(struct ram_chain *c);
 
+/**
+ * ram_track() - Let the kernel remember what is written to it from now on
+ * @socket:	of labram.so
+ * Return: 0; negative errno where the kernel cannot (Linux before 6.7)
+ */
+int ram_track(struct ram *ram, const char *socket, uint64_t deadline, struct lab_err *err);
+
 /** ram_save() - Bring the top of a chain up to what the guest has now */
 int ram_save(const struct ram *ram, struct ram_chain *c, struct lab_err *err);
+
+/**
+ * ram_save_again() - The same, after a ram_save() that was preceded by ram_track()
+ * Looks only at what was written since, if that is known.
+ */
+int ram_save_again(const struct ram *ram, struct ram_chain *c, struct lab_err *err);
 
 /** ram_load() - Bring a stopped guest's memory to what a chain holds */
 int ram_load(const struct ram *ram, struct ram_chain *c, struct lab_err *err);

@@ -146,13 +146,13 @@ static int change_disks(const struct member *m, struct lab_err *err)
 
 static int load_in_place(struct member *m, const char *dir, struct lab_err *err)
 {
-	char run[IO_PATH], socket[IO_PATH];
+	char socket[IO_PATH];
 	int r = change_disks(m, err);
 
-	io_path(socket, "%s/ram", instance_run_dir(m->d, m->in, run));
 	/* if it cannot, load_state() writes what differs */
 	if (!r)
-		(void)ram_forget(socket, num_now_us() + CALL_US, NULL);
+		(void)ram_forget(boot_ram_socket(m->d, m->in, socket), num_now_us() + CALL_US,
+				 NULL);
 	if (!r)
 		r = load_state(m, dir, err);
 	if (!r)

@@ -23,25 +23,33 @@
  *
  * QEMU 7.2 calls the 64 bit names of these functions; the plain ones are the same.
  *
- * A guest that goes back to the memory it maps has only to forget the pages of its
- * own. Another process cannot do that (process_madvise() does not know MADV_DONTNEED),
- * so a thread listens on the socket LAB_RAM_SOCKET: each connection that is made
- * while the guest is stopped forgets all of them, and gets an errno back. The socket is
- * in the guest's run directory, which is labd's alone.
+ * Two things another process cannot do for it, so a thread listens on the socket
+ * LAB_RAM_SOCKET, reads one byte of each connection, and answers with an errno:
+ *
+ *	f	forget the pages that the guest has made its own (it is stopped), so that
+ *		its memory is again what the file holds
+ *	t	let the kernel remember from now on which pages are written: userfaultfd
+ *		with asynchronous write protection (Linux 6.7), read with PAGEMAP_SCAN
+ *
+ * The socket is in the guest's run directory, which is labd's and the guest's alone.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -61,6 +69,7 @@ static bool opened;
 /* Its mapping, once it is there */
 static void *ram_at;
 static size_t ram_len;
+static bool is_file;
 
 static bool is_ram_path(const char *path)
 {
@@ -125,9 +134,9 @@ void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset
 	if ((flags & MAP_TYPE) != MAP_SHARED || !is_ram(fd))
 		return real(addr, len, prot, flags, fd, offset);
 	flags = (flags & ~MAP_TYPE) | MAP_PRIVATE;
-	if (!strcmp(getenv("LAB_RAM"), ZERO))
-		return map_zero(real, addr, len, prot, flags);
-	p = real(addr, len, prot, flags, fd, offset);
+	is_file = strcmp(getenv("LAB_RAM"), ZERO) != 0;
+	p = is_file ? real(addr, len, prot, flags, fd, offset)
+		    : map_zero(real, addr, len, prot, flags);
 	if (p != MAP_FAILED) {
 		ram_len = len;
 		__atomic_store_n(&ram_at, p, __ATOMIC_RELEASE);
@@ -135,12 +144,48 @@ void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset
 	return p;
 }
 
-static int forget_pages(void)
+/* Not in the headers of Linux 6.1 */
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+
+/* The descriptor stays open: the registration ends with it */
+static int track_writes(void *p)
+{
+	static int tracker = -1;
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC };
+	struct uffdio_register reg = { .range = { (uintptr_t)p, ram_len },
+				       .mode = UFFDIO_REGISTER_MODE_WP };
+	int fd;
+
+	if (tracker >= 0)
+		return 0;
+	fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	if (fd < 0)
+		return errno;
+	if (ioctl(fd, UFFDIO_API, &api) < 0 || ioctl(fd, UFFDIO_REGISTER, &reg) < 0) {
+		int code = errno;
+
+		close(fd);
+		return code;
+	}
+	tracker = fd;
+	return 0;
+}
+
+static int answer(int fd)
 {
 	void *p = __atomic_load_n(&ram_at, __ATOMIC_ACQUIRE);
+	char op = 0;
 
+	if (recv(fd, &op, 1, 0) != 1)
+		return EPROTO;
 	if (!p)
 		return ENODATA;
+	if (op == 't')
+		return track_writes(p);
+	if (op != 'f' || !is_file)
+		return EINVAL;
 	return madvise(p, ram_len, MADV_DONTNEED) < 0 ? errno : 0;
 }
 
@@ -155,7 +200,7 @@ static void *serve(void *arg)
 			return NULL;
 		if (fd < 0)
 			continue;
-		code = forget_pages();
+		code = answer(fd);
 		(void)send(fd, &code, sizeof(code), MSG_NOSIGNAL);
 		close(fd);
 	}
