@@ -331,8 +331,7 @@ int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct l
 {
 	char dir[IO_PATH];
 
-	return lab_wrap(err, check(d, in, disks_frozen_dir(d, in, snapshot, dir), err),
-			"instance %s", in->name);
+	return check(d, in, disks_frozen_dir(d, in, snapshot, dir), err);
 }
 
 /* ---- removing ---------------------------------------------------------------- */
