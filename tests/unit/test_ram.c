@@ -600,7 +600,7 @@ static void test_load(void **state)
 static void test_many(void **state)
 {
 	const uint64_t size = BIG, pages = PAGES(size);
-	char names[LAYERS][8], *then[LAYERS];
+	char names[LAYERS][16], *then[LAYERS];
 	struct lab_err err = LAB_ERR_INIT;
 	unsigned short seed[3] = { 1, 2, 3 };
 	struct ram_chain c;
