@@ -287,8 +287,9 @@ static int read_manifest(const char *dir, json_t **ret, struct lab_err *err)
 	int r = io_read_file(AT_FDCWD, io_path(path, "%s/" MANIFEST, dir), MAX_MANIFEST, &text,
 			     NULL);
 
+	/* -ENOENT would say that there never was a memory */
 	if (r < 0)
-		return lab_fail_errno(err, r, "%s", path);
+		return lab_fail(err, r == -ENOENT ? -EUCLEAN : r, "%s: %s", path, strerror(-r));
 	*ret = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	if (!json_is_object(json_object_get(*ret, "files")))
 		return lab_fail(err, -EUCLEAN, "%s is damaged", path);
@@ -304,7 +305,7 @@ static int check(struct labd *d, struct instance *in, const char *dir, struct la
 	int r;
 
 	if (!row)
-		return lab_fail(err, -ENOENT, "there is no memory in %s", dir);
+		return lab_fail(err, -EUCLEAN, "there is no memory in %s", dir);
 	r = *row->base ? check(d, NULL, row->base, err) : 0;
 	if (!r)
 		r = read_manifest(dir, &manifest, err);
@@ -331,8 +332,7 @@ int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct l
 {
 	char dir[IO_PATH];
 
-	return lab_wrap(err, check(d, in, disks_frozen_dir(d, in, snapshot, dir), err),
-			"instance %s", in->name);
+	return check(d, in, disks_frozen_dir(d, in, snapshot, dir), err);
 }
 
 /* ---- removing ---------------------------------------------------------------- */

@@ -28,18 +28,26 @@
 
 /* ---- the process ------------------------------------------------------------ */
 
+/* The kernel adds a word to the name of a file that has been removed since */
+static bool is_ram_name(const char *path)
+{
+	static const char *const ends[] = { "/ram", "/ram (deleted)" };
+	size_t len = strlen(path);
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (len > strlen(ends[i]) && !strcmp(path + len - strlen(ends[i]), ends[i]))
+			return true;
+	return !strcmp(path, "/dev/zero");
+}
+
 /* A line of /proc/PID/maps: "from-to perms offset dev inode   path" */
 static bool is_ram(const char *line, uint64_t size, struct ram *ret)
 {
 	uint64_t from, to;
 	int at = 0;
-	size_t len;
 
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " rw-p 00000000 %*s %*u %n", &from, &to, &at) < 2 ||
-	    !at || to - from != size)
-		return false;
-	len = strlen(line + at);
-	if (strcmp(line + at, "/dev/zero") && !(len > 4 && strstr(line + at, "/ram")))
+	    !at || to - from != size || !is_ram_name(line + at))
 		return false;
 	ret->addr = from;
 	ret->size = size;
@@ -86,7 +94,8 @@ int ram_open(pid_t pid, int pidfd, uint64_t size, struct ram *ret, struct lab_er
 		r = ram.pagemap = open_proc(pid, "pagemap", O_RDONLY, err);
 	if (r >= 0)
 		r = find_mapping(pid, size, &ram, err);
-	if (r >= 0 && poll(&ended, 1, 0) > 0)
+	/* whatever was found, or not: it may be of another process with its number */
+	if (poll(&ended, 1, 0) > 0)
 		r = lab_fail(err, -ESRCH, "its QEMU (pid %d) has ended", pid);
 	if (r < 0)
 		ram_close(&ram);
@@ -143,7 +152,8 @@ static int read_map(const struct ram_chain *c, const char *dir, uint8_t **ret, s
 		*ret = NULL;
 		return 0;
 	}
-	if (!r && len != map_bytes(c))
+	/* what is a part of a memory cannot be at the bottom */
+	if (!r && (!c->n || len != map_bytes(c)))
 		r = -EUCLEAN;
 	if (r < 0) {
 		free(map);
@@ -385,6 +395,10 @@ static int sync_all(const struct ram *ram, struct ram_chain *c, bool save, struc
 
 	if (!s || !entries)
 		return lab_fail(err, -ENOMEM, "out of memory");
+	if (!c->n || c->size != ram->size)
+		return lab_fail(err, -EINVAL,
+				"its memory has %" PRIu64 " bytes, and the saved one %" PRIu64,
+				ram->size, c->n ? c->size : 0);
 	s->ram = ram;
 	s->c = c;
 	s->save = save;

@@ -225,6 +225,9 @@ static int migrate(struct store *s, struct lab_err *err)
 
 	if (r < 0)
 		return r;
+	if (version < 0)
+		return lab_fail(err, -EUCLEAN, "the store is damaged: it has schema %lld",
+				(long long)version);
 	if (version > (int64_t)ARRAY_SIZE(migrations))
 		return lab_fail(err, -EPROTO,
 				"the store has schema %lld, this labd knows %zu: it was written by "
@@ -269,7 +272,9 @@ int store_open(const char *state_dir, struct store **ret, struct lab_err *err)
 			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
 				     SQLITE_OPEN_NOFOLLOW,
 			     NULL);
-	(void)chmod(path, 0600); /* the files beside it get the same mode */
+	/* the files beside it get the same mode; what was not opened may be a link */
+	if (rc == SQLITE_OK)
+		(void)chmod(path, 0600);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, setup, NULL, NULL, NULL);
 	r = rc == SQLITE_OK ? migrate(s, err) : fail_sql(s, err, rc, path);

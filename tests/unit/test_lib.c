@@ -5,6 +5,7 @@
  * TIMEOUT: 60
  */
 #define _GNU_SOURCE
+#include "lib/digest.h"
 #include "lib/err.h"
 #include "lib/io.h"
 #include "lib/jsonl.h"
@@ -620,6 +621,109 @@ static void test_run_floods(void **state)
 	assert_non_null(strstr(err.text, "y\nend"));
 }
 
+/* ---- digests ---- */
+
+/* A file with @text at @at, and a size; @zeros: zeros written from there up to a MiB */
+static int digest_file(const char *name, off_t at, const char *text, off_t size, off_t zeros)
+{
+	static const char zero[4096];
+	int fd = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	for (off_t i = zeros; zeros >= 0 && i < 1 << 20; i += (off_t)sizeof(zero))
+		assert_int_equal(pwrite(fd, zero, sizeof(zero), i), sizeof(zero));
+	assert_int_equal(pwrite(fd, text, strlen(text), at), strlen(text));
+	assert_int_equal(ftruncate(fd, size), 0);
+	return fd;
+}
+
+static void digest_both(int fd, char whole[DIGEST_HEX], char sparse[DIGEST_HEX])
+{
+	struct lab_err err = LAB_ERR_INIT;
+
+	assert_int_equal(lseek(fd, 7, SEEK_SET), 7); /* the offset is not used */
+	assert_int_equal(digest_fd(fd, whole, &err), 0);
+	assert_int_equal(lseek(fd, 7, SEEK_SET), 7);
+	assert_int_equal(digest_sparse_fd(fd, sparse, &err), 0);
+	close(fd);
+}
+
+static void test_digest(void **state)
+{
+	char whole[DIGEST_HEX], sparse[DIGEST_HEX], buf[DIGEST_HEX];
+	struct lab_err err = LAB_ERR_INIT;
+
+	(void)state;
+	digest_both(digest_file("d", 0, "abc", 3, -1), whole, sparse);
+	/* FIPS 180-2, B.1 */
+	assert_string_equal(whole,
+			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_string_equal(digest_hex(buf, "abc", 3), whole);
+	assert_true(digest_u64("abc", 3) == 0xba7816bf8f01cfeaULL);
+	assert_string_not_equal(sparse, whole);
+	digest_both(digest_file("d", 0, "", 0, -1), whole, sparse);
+	assert_string_equal(whole, digest_hex(buf, "", 0));
+	assert_int_equal(digest_fd(-1, buf, &err), -EBADF);
+	assert_int_equal(digest_sparse_fd(-1, buf, &err), -EBADF);
+}
+
+#define MIB (1 << 20)
+
+static void test_digest_holes(void **state)
+{
+	static const struct {
+		off_t at, size;
+		const char *text;
+	} other[] = {
+		{ 5 * 65536 + 10, 4 * MIB, "Page" }, /* a bit */
+		{ 5 * 65536 + 11, 4 * MIB, "page" }, /* elsewhere in the block */
+		{ 6 * 65536 + 10, 4 * MIB, "page" }, /* in another block */
+		{ 5 * 65536 + 10, 4 * MIB - 1, "page" }, /* a byte shorter: of a hole */
+		{ 5 * 65536 + 10, 4 * MIB + 1, "page" },
+		{ 5 * 65536 + 10, 6 * 65536, "page" },
+		{ 5 * 65536 + 10, 4 * MIB, "" },
+		{ 4 * MIB - 1, 4 * MIB, "p" }, /* the last byte */
+	};
+	char whole[DIGEST_HEX], sparse[DIGEST_HEX], buf[2][DIGEST_HEX];
+
+	(void)state;
+	digest_both(digest_file("d", 5 * 65536 + 10, "page", 4 * MIB, -1), whole, sparse);
+	/* zeros that are written, before it and after it, or only beside it */
+	for (off_t zeros = 0; zeros < MIB; zeros += 4096 * 13) {
+		digest_both(digest_file("e", 5 * 65536 + 10, "page", 4 * MIB, zeros), buf[0],
+			    buf[1]);
+		assert_string_equal(buf[0], whole);
+		assert_string_equal(buf[1], sparse);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(other); i++) {
+		digest_both(digest_file("f", other[i].at, other[i].text, other[i].size, -1), buf[0],
+			    buf[1]);
+		assert_string_not_equal(buf[0], whole);
+		assert_string_not_equal(buf[1], sparse);
+	}
+}
+
+/* The end of a file that is no whole block, with data and as a hole */
+static void test_digest_ends(void **state)
+{
+	char whole[DIGEST_HEX], sparse[DIGEST_HEX], buf[2][DIGEST_HEX];
+
+	(void)state;
+	digest_both(digest_file("d", 3 * 65536 + 5, "end", 3 * 65536 + 8, -1), whole, sparse);
+	digest_both(digest_file("e", 3 * 65536 + 5, "end", 3 * 65536 + 8, 0), buf[0], buf[1]);
+	assert_string_equal(buf[0], whole);
+	assert_string_equal(buf[1], sparse);
+	digest_both(digest_file("e", 3 * 65536 + 5, "end", 3 * 65536 + 9, -1), buf[0], buf[1]);
+	assert_string_not_equal(buf[1], sparse);
+	/* nothing but a hole: the size is all there is */
+	digest_both(digest_file("d", 0, "", 100000, -1), whole, sparse);
+	digest_both(digest_file("e", 0, "", 100000, 0), buf[0], buf[1]);
+	assert_string_equal(buf[0], whole);
+	assert_string_equal(buf[1], sparse);
+	digest_both(digest_file("e", 0, "", 100001, -1), buf[0], buf[1]);
+	assert_string_not_equal(buf[1], sparse);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -632,7 +736,8 @@ int main(void)
 		cmocka_unit_test(test_json_lines),     cmocka_unit_test(test_json_stream),
 		cmocka_unit_test(test_json_deadlines), cmocka_unit_test(test_run),
 		cmocka_unit_test(test_run_clean),      cmocka_unit_test(test_run_limits),
-		cmocka_unit_test(test_run_floods),
+		cmocka_unit_test(test_run_floods),     cmocka_unit_test(test_digest),
+		cmocka_unit_test(test_digest_holes),   cmocka_unit_test(test_digest_ends),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
