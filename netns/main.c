@@ -46,6 +46,7 @@
 #include "netns/lab.h"
 #include "netns/link.h"
 #include "netns/nat.h"
+#include "netns/netlink.h"
 #include "netns/protocol.h"
 #include "netns/sandbox.h"
 #include "netns/uplink.h"
@@ -126,7 +127,7 @@ static int set_up(struct lab *lab, int listener, struct lab_err *err)
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot make an event loop");
 	lab->lab_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	lab->nl = link_open();
+	lab->nl = netlink_open(NETLINK_ROUTE);
 	if (lab->lab_net < 0 || !lab->nl)
 		return lab_fail(err, -EIO, "cannot open the lab's network");
 	r = watch_signals(lab, err);

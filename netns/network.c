@@ -24,6 +24,7 @@
 #include "netns/dhcp.h"
 #include "netns/link.h"
 #include "netns/nat.h"
+#include "netns/netlink.h"
 #include "netns/uplink.h"
 
 #include <arpa/inet.h>
@@ -396,17 +397,17 @@ static int open_taps(struct nic **fresh, size_t n, struct lab_err *err)
 /* Put new taps on their bridges and up, in one exchange with the kernel */
 static int join_bridges(struct lab *lab, struct nic **fresh, size_t n, struct lab_err *err)
 {
-	struct link_batch b;
+	struct netlink_batch b;
 	int r = 0, waited;
 
-	link_batch_begin(&b, lab->nl);
+	netlink_batch_begin(&b, lab->nl);
 	for (size_t i = 0; !r && i < n; i++) {
 		assert(fresh[i]->network);
 		if (fresh[i]->fd != NIC_IS_THERE)
 			r = link_batch_set(&b, fresh[i]->ifname, fresh[i]->network->ifindex,
 					   fresh[i]->network->mtu, true);
 	}
-	waited = link_batch_wait(&b);
+	waited = netlink_batch_wait(&b);
 	if (!r)
 		r = waited;
 	return r < 0 ? lab_fail_errno(err, r, "cannot put taps on their bridges") : 0;
