@@ -34,8 +34,9 @@
  * out of may write what is in the state and run directories, labd's own files
  * included, but may not speak to the keeper: its socket is covered in there.
  * Requests come from peers of our own uid only (SO_PEERCRED). What guests
- * send reaches this process as bytes of a console, of a forwarded connection or of a
- * DNS question, and is never interpreted, but for two bits of the latter.
+ * send reaches this process as bytes of a console, of a forwarded connection, of a
+ * DNS question or of one for the time, and is not interpreted but for two bits of the
+ * third and 48 bytes of the last (clock.c).
  */
 #define _GNU_SOURCE
 #include "lib/io.h"

@@ -5,8 +5,8 @@
  * DOC: Theory of Operation
  *
  * A network is a bridge with the gateway's address on it, an entry in the lab's
- * filter (nat.c), a dnsmasq (dhcp.c) and, the first one with nat, the lab's way
- * out (uplink.c). They are made in this order and undone in the reverse one.
+ * filter (nat.c), a clock (clock.c), a dnsmasq (dhcp.c) and, the first one with
+ * nat, the lab's way out (uplink.c). They are made in this order and undone in the reverse one.
  *
  * A nic is a tap that is a port of the bridge. The tap exists as long as its
  * descriptor is open: here from nics_add() to nics_del(), so a guest can be
@@ -21,6 +21,7 @@
 
 #include "lib/num.h"
 #include "lib/util.h"
+#include "netns/clock.h"
 #include "netns/dhcp.h"
 #include "netns/link.h"
 #include "netns/nat.h"
@@ -217,11 +218,16 @@ static int build(struct lab *lab, struct network *net, struct lab_err *err)
 		if (r < 0)
 			goto undo_filter;
 	}
-	r = dhcp_start(lab, net, err);
+	r = clock_start(lab, net, err);
 	if (r < 0)
 		goto undo_uplink;
+	r = dhcp_start(lab, net, err);
+	if (r < 0)
+		goto undo_clock;
 	return 0;
 
+undo_clock:
+	clock_stop(net);
 undo_uplink:
 	if (net->nat)
 		uplink_put(lab);
@@ -309,6 +315,7 @@ int network_del(struct lab *lab, const char *name, struct lab_err *err)
 	if (r < 0)
 		return r;
 	dhcp_stop(lab, net);
+	clock_stop(net);
 	if (net->nat)
 		uplink_put(lab);
 	nat_network_del(lab, net);
@@ -537,6 +544,7 @@ void network_end_all(struct lab *lab)
 	(void)remove_nics(lab, NULL, NULL);
 	while ((net = TAILQ_FIRST(&lab->networks))) {
 		dhcp_stop(lab, net);
+		clock_stop(net);
 		if (net->nat)
 			uplink_put(lab);
 		TAILQ_REMOVE(&lab->networks, net, entry);
