@@ -88,6 +88,8 @@ void dhcp_write_config(FILE *f, const struct network *net, const char *upstream)
 	fprintf(f, "dhcp-range=%s,static,%s,infinite\n", addr, mask);
 	fprintf(f, "dhcp-hostsfile=/net/%s.leases\ndhcp-authoritative\nno-ping\n", net->name);
 	fprintf(f, "dhcp-lease-max=%d\ndhcp-option=option:mtu,%u\n", LAB_MAX_NICS, net->mtu);
+	inet_ntop(AF_INET, &net->gateway, addr, sizeof(addr));
+	fprintf(f, "dhcp-option=option:ntp-server,%s\n", addr);
 	if (!net->nat) /* without a value: no router, or guests would try it */
 		fputs("dhcp-option=option:router\n", f);
 }

@@ -293,6 +293,14 @@ int resolver_start(struct lab *lab, struct lab_err *err)
 	return 0;
 }
 
+void resolver_drop(struct lab *lab)
+{
+	struct resolver *res = lab->resolver;
+
+	while (res && !TAILQ_EMPTY(&res->queries))
+		query_free(TAILQ_FIRST(&res->queries));
+}
+
 void resolver_stop(struct lab *lab)
 {
 	struct resolver *res = lab->resolver;
@@ -300,8 +308,7 @@ void resolver_stop(struct lab *lab)
 	if (!res)
 		return;
 	(void)forward_del(lab, FORWARD_ID);
-	while (!TAILQ_EMPTY(&res->queries))
-		query_free(TAILQ_FIRST(&res->queries));
+	resolver_drop(lab);
 	res->source = sd_event_source_disable_unref(res->source);
 	if (res->fd >= 0)
 		close(steal_fd(&res->fd));

@@ -23,6 +23,9 @@ int resolver_set(struct lab *lab, const char *const *addrs, size_t n);
 int resolver_start(struct lab *lab, struct lab_err *err);
 void resolver_stop(struct lab *lab);
 
+/** resolver_drop() - Forget the questions that are open; who asked asks again */
+void resolver_drop(struct lab *lab);
+
 /** resolver_free() - Forget what resolver_set() was told, too */
 void resolver_free(struct lab *lab);
 

@@ -409,6 +409,16 @@ int forward_del(struct lab *lab, const char *id)
 	return 1;
 }
 
+void forward_reset(struct lab *lab, struct in_addr addr)
+{
+	struct forward *f;
+
+	TAILQ_FOREACH(f, &lab->forwards, entry)
+		if (!f->to_resolver && f->target.sin_addr.s_addr == addr.s_addr)
+			while (!TAILQ_EMPTY(&f->conns))
+				conn_free(TAILQ_FIRST(&f->conns), true);
+}
+
 void forward_end_all(struct lab *lab)
 {
 	while (!TAILQ_EMPTY(&lab->forwards))

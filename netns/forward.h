@@ -55,6 +55,9 @@ int forward_add_resolver(struct lab *lab, const char *id, int listener);
 /** forward_del() - Drop its connections (with a reset) and the listener; 1 done, 0 none */
 int forward_del(struct lab *lab, const char *id);
 
+/** forward_reset() - Drop the connections to an address; listeners stay */
+void forward_reset(struct lab *lab, struct in_addr addr);
+
 void forward_end_all(struct lab *lab);
 
 /** forward_connect() - A TCP connection inside the lab, under way; socket or negative errno */

@@ -378,6 +378,33 @@ int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_er
 		   0, NULL, NULL, err);
 }
 
+int keeper_flush(struct keeper *k, const char *const *ifnames, size_t n, struct lab_err *err)
+{
+	/* one message holds all names a lab can have: they must be known together */
+	return ask(k, json_pack("{ss so}", "op", "flush", "ifnames", string_array(ifnames, n)),
+		   NULL, 0, NULL, NULL, err);
+}
+
+int keeper_clock_set(struct keeper *k, int64_t offset_us, struct lab_err *err)
+{
+	return ask(k, json_pack("{ss sI}", "op", "clock_set", "offset_us", (json_int_t)offset_us),
+		   NULL, 0, NULL, NULL, err);
+}
+
+int keeper_clock_get(struct keeper *k, int64_t *ret_offset_us, struct lab_err *err)
+{
+	autojson json_t *ok = NULL;
+	int r = ask(k, json_pack("{ss}", "op", "clock_get"), NULL, 0, &ok, NULL, err);
+	const json_t *offset = json_object_get(ok, "offset_us");
+
+	if (r < 0)
+		return r;
+	if (!json_is_integer(offset))
+		return lab_fail(err, -EPROTO, "the keeper does not say the time");
+	*ret_offset_us = json_integer_value(offset);
+	return 0;
+}
+
 static size_t count_words(const char *const *words)
 {
 	size_t n = 0;

@@ -161,6 +161,36 @@ int keeper_nics_del(struct keeper *k, const char *const *ifnames, size_t n, stru
 int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_err *err);
 
 /**
+ * keeper_flush() - Forget what an abandoned run of nics has left in the network
+ * @ifnames:	of the @n nics whose guests go back to an earlier state
+ *
+ * Connections of forwards to their addresses are reset, the kernel's connection
+ * tracking, neighbours and learned addresses of bridges are deleted, frames that wait
+ * in their taps are thrown away. With all nics of the lab, everything that is tracked
+ * goes. Forwards, links, leases and names stay. To be called while these guests stand
+ * still: what one sends meanwhile may stay. Sockets of keeper_connect_tcp() are
+ * their owner's to close, before.
+ *
+ * Return: 0, -ENOENT a nic is not there (nothing was done then), or negative errno
+ */
+int keeper_flush(struct keeper *k, const char *const *ifnames, size_t n, struct lab_err *err);
+
+/**
+ * keeper_clock_set() - Set the lab's time, which the keeper tells its guests by NTP
+ * @offset_us:	microseconds that are added to the host's CLOCK_REALTIME, negative for
+ *		a lab that is behind; 0 when the keeper starts
+ *
+ * It applies to the next answer. Guests that ask follow by slewing their clocks, as
+ * slowly as they do that.
+ *
+ * Return: 0, -ERANGE for more than 50 years, or negative errno
+ */
+int keeper_clock_set(struct keeper *k, int64_t offset_us, struct lab_err *err);
+
+/** keeper_clock_get() - What was set: 0 with *ret_offset_us, or negative errno */
+int keeper_clock_get(struct keeper *k, int64_t *ret_offset_us, struct lab_err *err);
+
+/**
  * struct keeper_spawn - a program to run inside the lab (QEMU)
  * @argv:	NULL-terminated, absolute argv[0]
  * @env:	NULL-terminated "NAME=value" beside PATH, LANG and TMPDIR; NULL: none

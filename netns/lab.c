@@ -11,6 +11,7 @@
 #include "netns/forward.h"
 #include "netns/link.h"
 #include "netns/nat.h"
+#include "netns/netlink.h"
 #include "netns/network.h"
 #include "netns/uplink.h"
 
@@ -63,7 +64,7 @@ void lab_end(struct lab *lab)
 	uplink_free(lab);
 	resolver_free(lab);
 	nat_lab_end(lab);
-	lab->nl = link_close(lab->nl);
+	lab->nl = netlink_close(lab->nl);
 	lab_remove_files(lab->run_dir);
 	(void)sd_event_exit(lab->event, 0);
 }

@@ -64,7 +64,8 @@ TAILQ_HEAD(client_list, client);
  * @host_forward: the host's ip_forward, open for reading and writing (root only)
  * @nl:		rtnetlink socket of the lab, @nft its nftables context
  * @uplink:	the way out, NULL until a network needs it
- * @resolvers:	the host's, as labd last told
+ * @resolver:	the host's, as labd last told
+ * @clock_offset_us: the lab's time is CLOCK_REALTIME plus this
  */
 struct lab {
 	unsigned int id;
@@ -79,6 +80,7 @@ struct lab {
 	struct nft_ctx *nft;
 	struct uplink *uplink;
 	struct resolver *resolver;
+	int64_t clock_offset_us;
 	struct network_list networks;
 	struct nic_list nics;
 	struct child_list children;

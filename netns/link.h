@@ -17,34 +17,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct netlink_batch;
 struct nl_sock;
-
-/** link_open() - A socket in the current network namespace; NULL without memory or netlink */
-struct nl_sock *link_open(void);
-struct nl_sock *link_close(struct nl_sock *sock);
-
-/**
- * struct link_batch - requests sent without waiting, then waited for together
- * @sock:	borrowed
- * @first:	sequence number of the first request
- * @sent, @acked: how many
- * @failed:	index of the first request that failed, -1 for none
- * @code:	its negative errno
- */
-struct link_batch {
-	struct nl_sock *sock;
-	unsigned int first, sent, acked;
-	int failed;
-	int code;
-};
-
-void link_batch_begin(struct link_batch *b, struct nl_sock *sock);
-
-/**
- * link_batch_wait() - Wait for the answers to all that was sent
- * Return: 0, or the negative errno of the first that failed (see @failed)
- */
-int link_batch_wait(struct link_batch *b);
 
 /**
  * link_set() - Change a link
@@ -53,8 +27,8 @@ int link_batch_wait(struct link_batch *b);
  * @mtu:	bytes; 0: leave as it is
  * @up:		whether it is up afterwards
  */
-int link_batch_set(struct link_batch *b, const char *ifname, unsigned int master, unsigned int mtu,
-		   bool up);
+int link_batch_set(struct netlink_batch *b, const char *ifname, unsigned int master,
+		   unsigned int mtu, bool up);
 int link_set(struct nl_sock *sock, const char *ifname, unsigned int master, unsigned int mtu,
 	     bool up);
 
@@ -116,6 +90,16 @@ int link_stats_all(struct nl_sock *sock, void (*each)(void *arg, const struct li
  * Return: the descriptor or negative errno
  */
 int link_tap_open(const char *ifname);
+
+/**
+ * link_batch_forget_port() - Delete the addresses a bridge has learned on a port
+ * @ifname:	of the port
+ */
+int link_batch_forget_port(struct netlink_batch *b, const char *ifname);
+
+/** link_batch_forget_neighbour() - Delete what a link knows of a neighbour, and what waits for it
+ */
+int link_batch_forget_neighbour(struct netlink_batch *b, unsigned int ifindex, struct in_addr addr);
 
 /** link_tap_drain() - Throw away what waits in a tap for a guest that is gone */
 void link_tap_drain(int fd);

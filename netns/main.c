@@ -34,8 +34,9 @@
  * out of may write what is in the state and run directories, labd's own files
  * included, but may not speak to the keeper: its socket is covered in there.
  * Requests come from peers of our own uid only (SO_PEERCRED). What guests
- * send reaches this process as bytes of a console, of a forwarded connection or of a
- * DNS question, and is never interpreted, but for two bits of the latter.
+ * send reaches this process as bytes of a console, of a forwarded connection, of a
+ * DNS question or of one for the time, and is not interpreted but for two bits of the
+ * third and 48 bytes of the last (clock.c).
  */
 #define _GNU_SOURCE
 #include "lib/io.h"
@@ -46,6 +47,7 @@
 #include "netns/lab.h"
 #include "netns/link.h"
 #include "netns/nat.h"
+#include "netns/netlink.h"
 #include "netns/protocol.h"
 #include "netns/sandbox.h"
 #include "netns/uplink.h"
@@ -126,7 +128,7 @@ static int set_up(struct lab *lab, int listener, struct lab_err *err)
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot make an event loop");
 	lab->lab_net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	lab->nl = link_open();
+	lab->nl = netlink_open(NETLINK_ROUTE);
 	if (lab->lab_net < 0 || !lab->nl)
 		return lab_fail(err, -EIO, "cannot open the lab's network");
 	r = watch_signals(lab, err);

@@ -9,7 +9,7 @@
  * four sets say what is open, and adding a network only adds elements:
  *
  *	gateway	{bridge, address}: a guest reaches the gateway's address of its own
- *		network, for DNS and ping, and no other network's
+ *		network, for DNS, time and ping, and no other network's
  *	inside	{bridge}: all of them, where clients may ask for a lease
  *	pair	{bridge, bridge}: frames of one bridge, which pass the forward chain
  *		only where the host has loaded br_netfilter
@@ -59,6 +59,7 @@ static const char lab_rules[] =
 	"		ct state established,related accept\n"
 	"		iifname @inside udp dport 67 accept\n"
 	"		iifname . ip daddr @gateway meta l4proto { tcp, udp } th dport 53 accept\n"
+	"		iifname . ip daddr @gateway udp dport 123 accept\n"
 	"		iifname . ip daddr @gateway icmp type echo-request accept\n"
 	"		iifname . ip daddr @gateway meta l4proto tcp reject with tcp reset\n"
 	"		iifname . ip daddr @gateway reject\n"

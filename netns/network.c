@@ -5,8 +5,8 @@
  * DOC: Theory of Operation
  *
  * A network is a bridge with the gateway's address on it, an entry in the lab's
- * filter (nat.c), a dnsmasq (dhcp.c) and, the first one with nat, the lab's way
- * out (uplink.c). They are made in this order and undone in the reverse one.
+ * filter (nat.c), a clock (clock.c), a dnsmasq (dhcp.c) and, the first one with
+ * nat, the lab's way out (uplink.c). They are made in this order and undone in the reverse one.
  *
  * A nic is a tap that is a port of the bridge. The tap exists as long as its
  * descriptor is open: here from nics_add() to nics_del(), so a guest can be
@@ -21,9 +21,11 @@
 
 #include "lib/num.h"
 #include "lib/util.h"
+#include "netns/clock.h"
 #include "netns/dhcp.h"
 #include "netns/link.h"
 #include "netns/nat.h"
+#include "netns/netlink.h"
 #include "netns/uplink.h"
 
 #include <arpa/inet.h>
@@ -216,11 +218,16 @@ static int build(struct lab *lab, struct network *net, struct lab_err *err)
 		if (r < 0)
 			goto undo_filter;
 	}
-	r = dhcp_start(lab, net, err);
+	r = clock_start(lab, net, err);
 	if (r < 0)
 		goto undo_uplink;
+	r = dhcp_start(lab, net, err);
+	if (r < 0)
+		goto undo_clock;
 	return 0;
 
+undo_clock:
+	clock_stop(net);
 undo_uplink:
 	if (net->nat)
 		uplink_put(lab);
@@ -308,6 +315,7 @@ int network_del(struct lab *lab, const char *name, struct lab_err *err)
 	if (r < 0)
 		return r;
 	dhcp_stop(lab, net);
+	clock_stop(net);
 	if (net->nat)
 		uplink_put(lab);
 	nat_network_del(lab, net);
@@ -396,17 +404,17 @@ static int open_taps(struct nic **fresh, size_t n, struct lab_err *err)
 /* Put new taps on their bridges and up, in one exchange with the kernel */
 static int join_bridges(struct lab *lab, struct nic **fresh, size_t n, struct lab_err *err)
 {
-	struct link_batch b;
+	struct netlink_batch b;
 	int r = 0, waited;
 
-	link_batch_begin(&b, lab->nl);
+	netlink_batch_begin(&b, lab->nl);
 	for (size_t i = 0; !r && i < n; i++) {
 		assert(fresh[i]->network);
 		if (fresh[i]->fd != NIC_IS_THERE)
 			r = link_batch_set(&b, fresh[i]->ifname, fresh[i]->network->ifindex,
 					   fresh[i]->network->mtu, true);
 	}
-	waited = link_batch_wait(&b);
+	waited = netlink_batch_wait(&b);
 	if (!r)
 		r = waited;
 	return r < 0 ? lab_fail_errno(err, r, "cannot put taps on their bridges") : 0;
@@ -536,6 +544,7 @@ void network_end_all(struct lab *lab)
 	(void)remove_nics(lab, NULL, NULL);
 	while ((net = TAILQ_FIRST(&lab->networks))) {
 		dhcp_stop(lab, net);
+		clock_stop(net);
 		if (net->nat)
 			uplink_put(lab);
 		TAILQ_REMOVE(&lab->networks, net, entry);

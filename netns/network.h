@@ -12,6 +12,7 @@
 
 #define NETWORK_MAX_HOST 128
 
+struct clock;
 struct dnsmasq;
 
 /**
@@ -29,6 +30,7 @@ struct network_spec {
  * @bridge:	its link, @ifindex its number
  * @addr, @prefix: of the segment; @gateway: the bridge's own
  * @dnsmasq:	serves it
+ * @clock:	tells the time there
  */
 struct network {
 	TAILQ_ENTRY(network) entry;
@@ -41,6 +43,7 @@ struct network {
 	bool nat, dhcp;
 	unsigned int n_nics;
 	struct dnsmasq *dnsmasq;
+	struct clock *clock;
 };
 
 struct nic_spec {

@@ -23,9 +23,11 @@
 #include "lib/log.h"
 #include "lib/util.h"
 #include "netns/child.h"
+#include "netns/clock.h"
 #include "netns/console.h"
 #include "netns/dhcp.h"
 #include "netns/dns.h"
+#include "netns/flush.h"
 #include "netns/forward.h"
 #include "netns/keeper.h"
 #include "netns/link.h"
@@ -192,6 +194,45 @@ static int op_link_set(struct lab *lab, struct request *rq, struct lab_err *err)
 			   "ifname", &ifname, "up", &up) < 0)
 		return bad_request(&je, err);
 	return nic_set_link(lab, ifname, up, err);
+}
+
+static int op_flush(struct lab *lab, struct request *rq, struct lab_err *err)
+{
+	autofree const char **names = NULL;
+	const char *op;
+	json_t *list;
+	json_error_t je;
+	size_t n;
+
+	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s s:o}", "op", &op, "ifnames",
+			   &list) < 0)
+		return bad_request(&je, err);
+	names = strings(list, &n);
+	if (!names)
+		return lab_fail(err, -EINVAL, "bad request: ifnames is no array of strings");
+	return flush_nics(lab, names, n, err);
+}
+
+static int op_clock_set(struct lab *lab, struct request *rq, struct lab_err *err)
+{
+	const char *op;
+	json_error_t je;
+	json_int_t offset;
+
+	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s s:I}", "op", &op, "offset_us",
+			   &offset) < 0)
+		return bad_request(&je, err);
+	return clock_set(lab, offset, err);
+}
+
+static int op_clock_get(struct lab *lab, struct request *rq, struct lab_err *err)
+{
+	const char *op;
+	json_error_t je;
+
+	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s}", "op", &op) < 0)
+		return bad_request(&je, err);
+	return json_object_set_new(rq->ok, "offset_us", json_integer(lab->clock_offset_us));
 }
 
 static int op_spawn(struct lab *lab, struct request *rq, struct lab_err *err)
@@ -498,6 +539,9 @@ static const struct op {
 	{ "nics_add", op_nics_add },
 	{ "nics_del", op_nics_del },
 	{ "link_set", op_link_set },
+	{ "flush", op_flush },
+	{ "clock_set", op_clock_set },
+	{ "clock_get", op_clock_get },
 	{ "spawn", op_spawn },
 	{ "exit_status", op_exit_status },
 	{ "connect_tcp", op_connect_tcp },

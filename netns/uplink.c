@@ -30,6 +30,7 @@
 #include "netns/dns.h"
 #include "netns/link.h"
 #include "netns/nat.h"
+#include "netns/netlink.h"
 #include "netns/network.h"
 
 #include <arpa/inet.h>
@@ -207,12 +208,12 @@ static void remove_host_end(const struct lab *lab)
 
 	if (lab_enter_host(lab) < 0)
 		return;
-	host = link_open();
+	host = netlink_open(NETLINK_ROUTE);
 	if (host)
 		(void)link_del(host, host_ifname(ifname, lab->id));
 	if (nat_host_del(lab->id, lab->host_forward, &err) < 0)
 		log_warn("removing the lab's way out: %s, ignoring", err.text);
-	link_close(host);
+	netlink_close(host);
 	lab_leave_host(lab);
 }
 
@@ -224,9 +225,9 @@ static int make_veth(struct lab *lab, struct lab_err *err)
 
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot enter the host's network");
-	host = link_open();
+	host = netlink_open(NETLINK_ROUTE);
 	r = host ? make_host_end(lab, host, err) : lab_fail(err, -ENOMEM, "no netlink socket");
-	link_close(host);
+	netlink_close(host);
 	lab_leave_host(lab);
 	if (r < 0)
 		goto undo;
@@ -560,16 +561,16 @@ const char *uplink_text(const struct lab *lab, char *buf, size_t size)
 int uplink_sweep(unsigned int lab_id, struct lab_err *err)
 {
 	autoclose int forward = open("/proc/sys/net/ipv4/ip_forward", O_RDWR | O_CLOEXEC);
-	struct nl_sock *host = link_open();
+	struct nl_sock *host = netlink_open(NETLINK_ROUTE);
 	char ifname[IFNAMSIZ];
 	int r;
 
 	if (forward < 0 || !host) {
-		link_close(host);
+		netlink_close(host);
 		return lab_fail(err, -EIO, "cannot reach the host's network settings");
 	}
 	r = link_del(host, host_ifname(ifname, lab_id));
-	link_close(host);
+	netlink_close(host);
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot remove %s", ifname);
 	r = nat_host_del(lab_id, forward, err);

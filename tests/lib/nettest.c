@@ -395,9 +395,9 @@ static size_t dhcp_message(uint8_t *p, const struct nt_guest *g, uint8_t type, s
 		memcpy(p + n + 2, &asked, 4);
 		n += 6;
 	}
-	/* mask, router, DNS, host, domain, mtu */
-	memcpy(p + n, (const uint8_t[]){ 55, 6, 1, 3, 6, 12, 15, 26, 255 }, 9);
-	return n + 9 < 300 ? 300 : n + 9;
+	/* mask, router, DNS, host, domain, mtu, NTP */
+	memcpy(p + n, (const uint8_t[]){ 55, 7, 1, 3, 6, 12, 15, 26, 42, 255 }, 10);
+	return n + 10 < 300 ? 300 : n + 10;
 }
 
 static void copy_text(char *to, size_t size, const uint8_t *from, size_t len)
@@ -435,6 +435,9 @@ static uint8_t dhcp_options(const uint8_t *p, size_t len, struct nt_lease *l)
 			break;
 		case 26:
 			l->mtu = (unsigned int)(o[0] << 8 | o[1]);
+			break;
+		case 42:
+			l->ntp.s_addr = v;
 			break;
 		case 51:
 			l->seconds = ntohl(v);
@@ -605,6 +608,51 @@ int nt_dns(struct nt_guest *g, const char *server, const char *name, char *ret, 
 	return 0;
 }
 
+/* ------------------------------------------------------------------- NTP */
+
+int64_t nt_now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* A timestamp of NTP; seconds from 1968 on have the first bit, those from 2036 on do not */
+static int64_t ntp_to_us(const uint8_t *p)
+{
+	uint32_t s, f;
+
+	memcpy(&s, p, 4);
+	memcpy(&f, p + 4, 4);
+	s = ntohl(s);
+	return ((int64_t)s + (s >> 31 ? 0 : 1LL << 32) - 2208988800LL) * 1000000 +
+	       (int64_t)((uint64_t)ntohl(f) * 1000000 >> 32);
+}
+
+int nt_sntp(struct nt_guest *g, const char *via, const char *server, unsigned int version,
+	    int64_t *ret_us, int ms)
+{
+	uint8_t q[48] = { 0 }, a[100];
+	ssize_t n;
+
+	q[0] = (uint8_t)(version << 3 | 3);
+	q[2] = 6;
+	memcpy(q + 40, "any bits", 8);
+	n = nt_udp(g, via, server, 123, q, sizeof(q), a, sizeof(a), ms);
+	if (n < 0)
+		return (int)n;
+	NT_CHECK(n == 48, "an answer of %zd bytes", n);
+	NT_CHECK(a[0] == (version << 3 | 4), "leap, version and mode are %#x", a[0]);
+	NT_CHECK(a[1] == 10 && a[2] == 6 && !memcmp(a + 12, "LAB ", 4), "stratum %u, poll %u, %.4s",
+		 a[1], a[2], (char *)a + 12);
+	NT_CHECK(!memcmp(a + 24, q + 40, 8), "not the answer to what was asked");
+	*ret_us = ntp_to_us(a + 40);
+	NT_CHECK(ntp_to_us(a + 32) <= *ret_us && ntp_to_us(a + 16) <= *ret_us,
+		 "it came after it was answered");
+	return 0;
+}
+
 ssize_t nt_dns_serve(int fd, const char *addr)
 {
 	uint8_t p[1500];
@@ -735,16 +783,28 @@ void nt_box_done(struct nt_box *box)
 	close(box->net);
 }
 
-static int box_socket(const struct nt_box *box)
+static int box_socket(const struct nt_box *box, int type)
 {
 	int fd;
 
 	if (box)
 		go(box->net);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 	if (box)
 		go(home_net);
 	NT_CHECK(fd >= 0, "socket: %m");
+	return fd;
+}
+
+int nt_udp_bind(const struct nt_box *box, const char *addr, uint16_t port)
+{
+	const struct sockaddr_in at = { .sin_family = AF_INET,
+					.sin_port = htons(port),
+					.sin_addr = { inet_addr(addr) } };
+	int fd = box_socket(box, SOCK_DGRAM);
+
+	NT_CHECK(bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0, "bind %s:%u: %m", addr,
+		 port);
 	return fd;
 }
 
@@ -753,7 +813,7 @@ int nt_tcp_listen(const struct nt_box *box, const char *addr, uint16_t port)
 	struct sockaddr_in at = { .sin_family = AF_INET,
 				  .sin_port = htons(port),
 				  .sin_addr = { inet_addr(addr) } };
-	int fd = box_socket(box), on = 1;
+	int fd = box_socket(box, SOCK_STREAM), on = 1;
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	NT_CHECK(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0, "bind %s:%u: %m", addr, port);
@@ -766,7 +826,7 @@ int nt_tcp_connect(const struct nt_box *box, const char *addr, uint16_t port, in
 	struct sockaddr_in to = { .sin_family = AF_INET,
 				  .sin_port = htons(port),
 				  .sin_addr = { inet_addr(addr) } };
-	autoclose int fd = box_socket(box);
+	autoclose int fd = box_socket(box, SOCK_STREAM);
 	int code = 0;
 	socklen_t len = sizeof(code);
 

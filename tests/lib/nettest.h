@@ -106,7 +106,7 @@ struct nt_guest {
  * struct nt_lease - what a DHCP server granted; zero and "" where it did not
  */
 struct nt_lease {
-	struct in_addr addr, mask, router, dns;
+	struct in_addr addr, mask, router, dns, ntp;
 	unsigned int mtu;
 	uint32_t seconds;
 	char host[64], domain[64];
@@ -137,6 +137,20 @@ int nt_dns(struct nt_guest *g, const char *server, const char *name, char *ret, 
 ssize_t nt_dns_serve(int fd, const char *addr);
 
 /**
+ * nt_sntp() - Ask a server for the time
+ * @version:	of NTP
+ * @ret_us:	microseconds since 1970; from the half of the era the present is in
+ *
+ * Checks all of the answer that does not depend on the time.
+ * Return: 0, or negative as nt_udp()
+ */
+int nt_sntp(struct nt_guest *g, const char *via, const char *server, unsigned int version,
+	    int64_t *ret_us, int ms);
+
+/** nt_now_us() - The host's CLOCK_REALTIME in microseconds */
+int64_t nt_now_us(void);
+
+/**
  * struct nt_box - a network namespace with one link
  */
 struct nt_box {
@@ -153,6 +167,9 @@ void nt_box_done(struct nt_box *box);
 
 /** nt_outside() - A namespace behind a veth pair: ours has @own, it has @addr (both /24) */
 void nt_outside(struct nt_box *box, const char *own, const char *addr);
+
+/** nt_udp_bind() - A socket for datagrams in a box (NULL: here) */
+int nt_udp_bind(const struct nt_box *box, const char *addr, uint16_t port);
 
 /** nt_tcp_listen() - In a box (NULL: here) */
 int nt_tcp_listen(const struct nt_box *box, const char *addr, uint16_t port);

@@ -189,6 +189,32 @@ static void fill(void)
 	nt_nic(&lab, "web0", "data", MAC_B, "10.20.1.10", "web");
 }
 
+/* Port 123 and conntrack belong to the user's namespace too */
+static void test_time_and_flush(void)
+{
+	static const char *const both[] = { "db0", "web0" };
+	struct lab_err err = LAB_ERR_INIT;
+	struct nt_guest a, b;
+	int64_t before, told_a, told_b;
+
+	nt_guest_init(&a, nt_tap(&lab, "db0"), MAC_A, "10.20.0.10");
+	nt_guest_init(&b, nt_tap(&lab, "web0"), MAC_B, "10.20.1.10");
+	NT_OK(keeper_clock_set(lab.k, -3600000000LL, &err));
+	before = nt_now_us() - 3600000000LL;
+	NT_CHECK(nt_sntp(&a, "10.20.0.1", "10.20.0.1", 4, &told_a, 2000) == 0 &&
+			 nt_sntp(&b, "10.20.1.1", "10.20.1.1", 4, &told_b, 2000) == 0,
+		 "no time");
+	NT_CHECK(told_a >= before - 1 && told_b >= told_a && told_b <= nt_now_us() - 3600000000LL,
+		 "time is %lld and %lld us off", (long long)(told_a - before),
+		 (long long)(told_b - before));
+	NT_OK(keeper_flush(lab.k, both, 1, &err));
+	NT_OK(keeper_flush(lab.k, both, 2, &err));
+	NT_OK(keeper_clock_set(lab.k, 0, &err));
+	close(a.tap);
+	close(b.tap);
+	nt_say("the lab's time, and a flush");
+}
+
 static void test_slirp_dies(void)
 {
 	struct lab_err err = LAB_ERR_INIT;
@@ -234,6 +260,7 @@ static int as_user(void)
 	nt_start(&lab, 7);
 	fill();
 	test_lab();
+	test_time_and_flush();
 	test_spawn();
 	test_slirp_dies();
 	nt_shutdown(&lab);

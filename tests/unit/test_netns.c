@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "lib/io.h"
 #include "lib/util.h"
+#include "netns/clock.h"
 #include "netns/dhcp.h"
 #include "netns/dns.h"
 #include "netns/keeper.h"
@@ -189,6 +190,8 @@ static void test_dhcp_texts(void **state)
 	assert_non_null(strstr(mgmt, "\ninterface=mgmt\n"));
 	assert_non_null(strstr(mgmt, "\ndhcp-range=10.20.0.0,static,255.255.255.0,infinite\n"));
 	assert_non_null(strstr(mgmt, "\nlocal=/lab.test/\n"));
+	assert_non_null(strstr(mgmt, "\ndhcp-option=option:ntp-server,10.20.0.1\n"));
+	assert_non_null(strstr(data, "\ndhcp-option=option:ntp-server,10.20.1.1\n"));
 	assert_null(strstr(mgmt, "option:router"));
 	assert_null(strstr(data, "server="));
 	assert_null(strstr(data, "local="));
@@ -257,6 +260,78 @@ static void test_resolver(void **state)
 	assert_int_equal(question[3] & 15, 2);
 }
 
+/* The answer to a question with these first bits, @len bytes long; 0 without one */
+static size_t ask_clock(unsigned char flags, size_t len, struct timespec now, unsigned char *ret)
+{
+	autofree unsigned char *question = calloc(1, len + 1);
+	const struct timespec received = { now.tv_sec, 0 };
+
+	if (len)
+		question[0] = flags;
+	for (size_t i = 40; i < 48 && i < len; i++)
+		question[i] = (unsigned char)i;
+	/* no byte behind @len may be looked at: the sanitizer sees to that */
+	return clock_answer(question, len, &received, &now, ret);
+}
+
+static void test_clock_answer(void **state)
+{
+	/* 2026-01-01 is 3976214400 seconds after 1900; half a second is the first bit */
+	static const unsigned char want[] = {
+		0x24, 10,   0,	  0xec, /* version 4, server */
+		0,    0,    0,	  0,	0,    0,  0,  0, /* root */
+		'L',  'A',  'B',  ' ', /* refid */
+		0xed, 0x00, 0x37, 0x80, 0,    0,  0,  0, /* reference */
+		40,   41,   42,	  43,	44,   45, 46, 47, /* originate */
+		0xed, 0x00, 0x37, 0x80, 0,    0,  0,  0, /* receive */
+		0xed, 0x00, 0x37, 0x80, 0x80, 0,  0,  0, /* transmit */
+	};
+	const struct timespec now = { 1767225600, 500000000 };
+	unsigned char got[CLOCK_PACKET];
+
+	(void)state;
+	assert_int_equal(ask_clock(4 << 3 | 3, 48, now, got), CLOCK_PACKET);
+	assert_memory_equal(got, want, sizeof(want));
+	assert_int_equal(ask_clock(3 << 3 | 3, 68, now, got), CLOCK_PACKET);
+	assert_int_equal(got[0], 3 << 3 | 4);
+	/* the next era begins in 2036; the one before 1900 ends there */
+	assert_int_equal(ask_clock(4 << 3 | 3, 48, (struct timespec){ 2085978497, 0 }, got), 48);
+	assert_memory_equal(got + 40, ((unsigned char[]){ 0, 0, 0, 1, 0, 0, 0, 0 }), 8);
+	assert_int_equal(ask_clock(4 << 3 | 3, 48, (struct timespec){ -2208988801, 0 }, got), 48);
+	assert_memory_equal(got + 40, ((unsigned char[]){ 255, 255, 255, 255, 0, 0, 0, 0 }), 8);
+}
+
+static void test_clock_refused(void **state)
+{
+	static const struct {
+		unsigned char flags;
+		size_t len;
+	} bad[] = { { 0x23, 0 },    { 0x23, 1 },    { 0x23, 47 }, { 0x23, 49 }, { 0x23, 50 },
+		    { 0x23, 1028 }, { 0x23, 4096 }, { 0x13, 48 }, { 0x2b, 48 }, { 0x03, 48 },
+		    { 0x3b, 48 },   { 0x20, 48 },   { 0x21, 48 }, { 0x22, 48 }, { 0x24, 48 },
+		    { 0x25, 48 },   { 0x26, 48 },   { 0x27, 48 } };
+	unsigned char got[CLOCK_PACKET] = { 0 }, none[CLOCK_PACKET] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(ask_clock(bad[i].flags, bad[i].len, (struct timespec){ 0 }, got),
+				 0);
+	assert_memory_equal(got, none, sizeof(none));
+}
+
+static void test_clock_set(void **state)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	struct lab lab = { .clock_offset_us = 5 };
+
+	(void)state;
+	assert_int_equal(clock_set(&lab, CLOCK_MAX_OFFSET_US + 1, &err), -ERANGE);
+	assert_int_equal(clock_set(&lab, INT64_MIN, &err), -ERANGE);
+	assert_int_equal(lab.clock_offset_us, 5);
+	assert_int_equal(clock_set(&lab, -CLOCK_MAX_OFFSET_US, &err), 0);
+	assert_int_equal(lab.clock_offset_us, -CLOCK_MAX_OFFSET_US);
+}
+
 /* Requests that must fail before they reach anything */
 static void test_requests(void **state)
 {
@@ -269,6 +344,14 @@ static void test_requests(void **state)
 		"{\"op\":\"none\"}",
 		"{\"op\":\"spawn\"}",
 		"{\"op\":\"link_set\",\"ifname\":\"x\",\"up\":true}",
+		"{\"op\":\"flush\"}",
+		"{\"op\":\"flush\",\"ifnames\":\"x\"}",
+		"{\"op\":\"flush\",\"ifnames\":[1]}",
+		"{\"op\":\"flush\",\"ifnames\":[\"db0\",\"x\"]}",
+		"{\"op\":\"clock_set\"}",
+		"{\"op\":\"clock_set\",\"offset_us\":1.5}",
+		"{\"op\":\"clock_set\",\"offset_us\":9223372036854775807}",
+		"{\"op\":\"clock_get\",\"x\":1}",
 		"{\"op\":\"state\",\"section\":\"x\",\"from\":0}",
 		"{\"op\":\"network_del\",\"name\":\"x\",\"name2\":1}",
 	};
@@ -313,7 +396,9 @@ int main(void)
 		cmocka_unit_test(test_network_parse), cmocka_unit_test(test_network_refused),
 		cmocka_unit_test(test_overlaps),      cmocka_unit_test(test_dhcp_texts),
 		cmocka_unit_test(test_uplink_pick),   cmocka_unit_test(test_resolver),
-		cmocka_unit_test(test_requests),      cmocka_unit_test(test_client),
+		cmocka_unit_test(test_clock_answer),  cmocka_unit_test(test_clock_refused),
+		cmocka_unit_test(test_clock_set),     cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

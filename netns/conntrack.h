@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* conntrack.h - the connections that the lab's kernel knows (ctnetlink) */
+#ifndef NETNS_CONNTRACK_H
+#define NETNS_CONNTRACK_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+
+/**
+ * conntrack_forget() - Delete connections of the current network namespace
+ * @match:	whether one that was opened from @src to @dst is meant; NULL: all are
+ *
+ * Return: 0, also with a kernel that does not track or cannot be asked, or
+ * negative errno
+ */
+int conntrack_forget(bool (*match)(void *arg, struct in_addr src, struct in_addr dst), void *arg);
+
+#endif
