@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "cli/commands.h"
 #include "cli/object.h"
+#include "cli/repair.h"
 
 #include "lib/util.h"
 
@@ -37,7 +38,9 @@ static int run_clone(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { { "detach", no_argument, NULL, 'd' },
 						 { "from", required_argument, NULL, 'f' },
+						 REPAIR_LONG,
 						 CLI_LONG };
+	struct repair_options repair = { 0 };
 	const char *from = NULL;
 	char path[CLIENT_PATH];
 	struct object o;
@@ -50,6 +53,7 @@ static int run_clone(struct cli *cli, int argc, char **argv)
 			return cli->exit;
 		detach = detach || c == 'd';
 		from = c == 'f' ? optarg : from;
+		repair_option(&repair, c);
 	}
 	if (!cli_nargs(cli, argc - optind, 2, 2))
 		return CLI_USAGE;
@@ -57,7 +61,9 @@ static int run_clone(struct cli *cli, int argc, char **argv)
 	if (r < 0)
 		return cli_end(cli, r);
 	r = cli_job(cli, "POST", client_path(path, "/v1/labs/%s/clone", o.lab),
-		    json_pack("{s:s, s:s*}", "name", argv[optind + 1], "from", from), &id);
+		    repair_body(&repair,
+				json_pack("{s:s, s:s*}", "name", argv[optind + 1], "from", from)),
+		    &id);
 	return cli_job_end(cli, r, id, detach);
 }
 
@@ -99,8 +105,8 @@ const struct command cmd_clone = {
 	.details = "The clone has the same names and addresses inside and is isolated from the "
 		   "first; ports\n"
 		   "of the host that are forwarded to it are others: labctl show NEW/INSTANCE.\n\n"
-		   "  -f, --from SNAPSHOT  of this one, for example golden; else of what runs now\n"
-		   "  -d, --detach         do not wait\n\n"
+		   "  -f, --from NAME  of this snapshot, for example golden; else of what runs "
+		   "now\n" REPAIR_HELP "  -d, --detach     do not wait\n\n"
 		   "Example:\n  labctl clone demo demo2 --from golden\n",
 	.run = run_clone,
 };

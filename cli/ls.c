@@ -62,7 +62,8 @@ static const struct kind kinds[] = {
 		{ "UPLINK", "uplink", text_string }, { "DHCP", "dhcp", text_yes },
 		{ ">PORTS", "ports", cell_count } } },
 	{ "snapshots", "/v1/labs", "snapshots", {
-		{ "SNAPSHOT", "", text_path }, { "CREATED", "created", cell_time },
+		{ "SNAPSHOT", "", text_path }, { "KIND", "kind", text_string },
+		{ "CREATED", "created", cell_time },
 		{ ">SIZE", "size", cell_size }, { "MEMORY", "memory", text_yes },
 		{ "PARENT", "parent", text_string }, { "~MEMBERS", "members", cell_list } } },
 	{ "images", "/v1/images", NULL, {

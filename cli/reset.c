@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* reset.c - labctl reset: fresh disks, and boot */
+/* reset.c - labctl reset: back to the golden state */
 #define _GNU_SOURCE
 #include "cli/commands.h"
 #include "cli/object.h"
+#include "cli/repair.h"
 
 #include "lib/util.h"
 
@@ -53,48 +54,64 @@ static int take_instances(struct cli *cli, char **args, struct object *lab, json
 	return *lab->lab ? 0 : object_lab(cli, NULL, lab);
 }
 
-static int post_reset(struct cli *cli, char **args, uint64_t *ret_id)
+struct options {
+	bool detach, boot;
+	struct repair_options repair;
+};
+
+static int post_reset(struct cli *cli, char **args, const struct options *opt, uint64_t *ret_id)
 {
 	autojson json_t *names = json_array();
 	struct object lab = { 0 };
 	char path[CLIENT_PATH];
+	json_t *body;
 	int r = take_lab(cli, args, &lab);
 
 	if (r >= 0)
 		r = take_instances(cli, args + r, &lab, names);
 	if (r < 0)
 		return r;
-	return cli_job(cli, "POST", client_path(path, "/v1/labs/%s/reset", lab.lab),
-		       json_array_size(names) ? json_pack("{s:O}", "instances", names)
-					      : json_object(),
-		       ret_id);
+	body = repair_body(&opt->repair, json_pack("{s:b}", "boot", opt->boot));
+	if (json_array_size(names))
+		json_object_set(body, "instances", names);
+	return cli_job(cli, "POST", client_path(path, "/v1/labs/%s/reset", lab.lab), body, ret_id);
 }
 
 static int run_reset(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "detach", no_argument, NULL, 'd' }, CLI_LONG };
-	bool detach = false;
+	static const struct option options[] = { { "detach", no_argument, NULL, 'd' },
+						 { "boot", no_argument, NULL, 'b' },
+						 REPAIR_LONG,
+						 CLI_LONG };
+	struct options opt = { 0 };
 	uint64_t id = 0;
 	int c, r;
 
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "d", options)) != -1) {
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "db", options)) != -1) {
 		if (c == '?')
 			return cli->exit;
-		detach = true;
+		opt.detach = opt.detach || c == 'd';
+		opt.boot = opt.boot || c == 'b';
+		repair_option(&opt.repair, c);
 	}
-	r = post_reset(cli, argv + optind, &id);
-	return cli_job_end(cli, r, id, detach);
+	r = post_reset(cli, argv + optind, &opt, &id);
+	return cli_job_end(cli, r, id, opt.detach);
 }
 
 const struct command cmd_reset = {
 	.name = "reset",
-	.args = "[LAB] [INSTANCE...] [--detach]",
-	.summary = "Give a lab, or some of its instances, fresh disks and boot",
+	.args = "[LAB] [INSTANCE...] [--boot] [--detach]",
+	.summary = "Take a lab, or some of its instances, back to its golden state",
 	.details =
-		"What was written to the disks since the last reset is lost. The first argument is "
-		"a\n"
-		"lab if there is one of that name; instances may also be given as LAB/INSTANCE.\n\n"
-		"  -d, --detach  do not wait\n\n"
+		"Disks, memory and devices become those of the golden, in about a second; where "
+		"there is\n"
+		"none that fits, the disks are made anew and the guests boot. What happened since "
+		"is lost.\n"
+		"The first argument is a lab if there is one of that name; instances may also be "
+		"given as\n"
+		"LAB/INSTANCE.\n\n"
+		"  -b, --boot       fresh disks and boot, whatever was saved\n" REPAIR_HELP
+		"  -d, --detach     do not wait\n\n"
 		"Example:\n  labctl reset demo db\n",
 	.run = run_reset,
 };

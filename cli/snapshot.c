@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* snapshot.c - labctl snapshot: points in time of a lab */
 #define _GNU_SOURCE
+#include "cli/snapshot.h"
 #include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/ls.h"
 #include "cli/object.h"
+#include "cli/repair.h"
 
 #include "lib/util.h"
 
@@ -33,6 +35,7 @@ static int take_snapshot_name(struct cli *cli, int n, char **args, struct object
 struct options {
 	bool detach, yes;
 	json_t *instances;
+	struct repair_options repair;
 };
 
 static int create(struct cli *cli, const struct object *o, const struct options *opt)
@@ -68,8 +71,27 @@ static int restore(struct cli *cli, const struct object *o, const struct options
 	int r;
 
 	client_path(path, "/v1/labs/%s/snapshots/%s/restore", o->lab, o->name);
-	r = cli_job(cli, "POST", path, json_object(), &id);
+	r = cli_job(cli, "POST", path, repair_body(&opt->repair, json_object()), &id);
 	return cli_job_end(cli, r, id, opt->detach);
+}
+
+static int show(struct cli *cli, const struct object *o, const struct options *opt)
+{
+	(void)opt;
+	return snapshot_show(cli, o);
+}
+
+/* "LAB FROM TO", "LAB TO", "LAB/TO" or "TO": all but TO may be left out */
+static int diff(struct cli *cli, int n, char **args)
+{
+	struct object to, from = { 0 };
+	char *names[] = { args[0], args[n - 1], NULL };
+	int r = n == 1 ? take_snapshot_name(cli, 1, args, &to)
+		       : take_snapshot_name(cli, 2, names, &to);
+
+	if (!r && n == 3)
+		r = object_parse(args[1], &from, &cli->err);
+	return r < 0 ? cli_end(cli, r) : snapshot_diff(cli, &to, n == 3 ? from.name : NULL);
 }
 
 static int run_verb(struct cli *cli, const char *verb, int n, char **args,
@@ -78,10 +100,14 @@ static int run_verb(struct cli *cli, const char *verb, int n, char **args,
 	static const struct {
 		const char *name;
 		int (*run)(struct cli *cli, const struct object *o, const struct options *opt);
-	} verbs[] = { { "create", create }, { "rm", destroy }, { "restore", restore } };
+	} verbs[] = {
+		{ "create", create }, { "rm", destroy }, { "restore", restore }, { "show", show }
+	};
 
 	if (!strcmp(verb, "ls"))
 		return cli_nargs(cli, n, 0, 0) ? ls_snapshots(cli) : CLI_USAGE;
+	if (!strcmp(verb, "diff"))
+		return cli_nargs(cli, n, 1, 3) ? diff(cli, n, args) : CLI_USAGE;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
 		struct object o;
 		int r;
@@ -93,7 +119,8 @@ static int run_verb(struct cli *cli, const char *verb, int n, char **args,
 		r = take_snapshot_name(cli, n, args, &o);
 		return r < 0 ? cli_end(cli, r) : verbs[i].run(cli, &o, opt);
 	}
-	return cli_usage(cli, "unknown word '%s'; known are create, ls, rm and restore", verb);
+	return cli_usage(cli, "unknown word '%s'; known are create, ls, show, diff, restore and rm",
+			 verb);
 }
 
 static int run_snapshot(struct cli *cli, int argc, char **argv)
@@ -101,6 +128,7 @@ static int run_snapshot(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { { "instance", required_argument, NULL, 'i' },
 						 { "detach", no_argument, NULL, 'd' },
 						 { "yes", no_argument, NULL, 'y' },
+						 REPAIR_LONG,
 						 CLI_LONG };
 	autojson json_t *instances = json_array();
 	struct options opt = { .instances = instances };
@@ -113,19 +141,24 @@ static int run_snapshot(struct cli *cli, int argc, char **argv)
 			json_array_append_new(instances, json_string(optarg));
 		opt.detach = opt.detach || c == 'd';
 		opt.yes = opt.yes || c == 'y';
+		repair_option(&opt.repair, c);
 	}
-	if (!cli_nargs(cli, argc - optind, 1, 3))
+	if (!cli_nargs(cli, argc - optind, 1, 4))
 		return CLI_USAGE;
 	return run_verb(cli, argv[optind], argc - optind - 1, argv + optind + 1, &opt);
 }
 
 const struct command cmd_snapshot = {
 	.name = "snapshot",
-	.args = "create|ls|rm|restore [LAB] NAME",
-	.summary = "Make, list, destroy and go back to points in time of a lab",
-	.details = "  -i, --instance NAME  create: of this instance only; may be repeated\n"
-		   "  -y, --yes            rm: do not ask\n"
-		   "  -d, --detach         do not wait\n\n"
+	.args = "create|ls|show|diff|restore|rm [LAB] [FROM] NAME",
+	.summary = "Make, list, compare, destroy and go back to points in time of a lab",
+	.details = "A snapshot has the disks of its instances, and of those that run memory and "
+		   "devices, all\n"
+		   "of one instant. diff compares with FROM, or with the snapshot it was made "
+		   "after.\n\n"
+		   "  -i, --instance NAME  create: of this instance only; may be repeated\n"
+		   "  -y, --yes        rm: do not ask\n" REPAIR_HELP
+		   "  -d, --detach     do not wait\n\n"
 		   "Example:\n  labctl snapshot create demo clean\n",
 	.run = run_snapshot,
 };

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "cli/commands.h"
 #include "cli/follow.h"
+#include "cli/repair.h"
 #include "cli/source.h"
 #include "cli/table.h"
 
@@ -12,6 +13,7 @@
 
 struct options {
 	bool detach, no_wait, boot, no_golden, force;
+	struct repair_options repair;
 };
 
 static int post_up(struct cli *cli, const struct source *source, const struct options *opt,
@@ -22,15 +24,16 @@ static int post_up(struct cli *cli, const struct source *source, const struct op
 
 	if (*source->lab)
 		return cli_job(cli, "POST", client_path(path, "/v1/labs/%s/up", source->lab),
-			       json_pack("{s:b, s:b, s:b}", "boot", opt->boot, "golden",
-					 !opt->no_golden, "force", opt->force),
+			       repair_body(&opt->repair,
+					   json_pack("{s:b, s:b, s:b}", "boot", opt->boot, "golden",
+						     !opt->no_golden, "force", opt->force)),
 			       ret_id);
 	body = json_pack("{s:s, s:s, s:b, s:b, s:b, s:b}", "text", source->text, "file",
 			 source->file, "up", 1, "boot", opt->boot, "golden", !opt->no_golden,
 			 "force", opt->force);
 	if (!body)
 		return lab_fail(&cli->err, -EINVAL, "%s is not UTF-8 text", source->file);
-	return cli_job(cli, "POST", "/v1/labs", body, ret_id);
+	return cli_job(cli, "POST", "/v1/labs", repair_body(&opt->repair, body), ret_id);
 }
 
 /* All instances run; whether they are ready is not waited for */
@@ -96,6 +99,7 @@ static int run_up(struct cli *cli, int argc, char **argv)
 		opt.boot = opt.boot || c == 'b';
 		opt.no_golden = opt.no_golden || c == 'G';
 		opt.force = opt.force || c == 'f';
+		repair_option(&opt.repair, c);
 	}
 	if (!cli_nargs(cli, argc - optind, 0, 1))
 		return CLI_USAGE;
@@ -116,7 +120,7 @@ const struct command cmd_up = {
 		   "suspended, else restores its golden, else boots. Ctrl-C asks labd to stop the "
 		   "work.\n\n"
 		   "  -b, --boot       boot, whatever was saved\n"
-		   "  -G, --no-golden  make no golden when all instances are ready\n"
+		   "  -G, --no-golden  make no golden when all instances are ready\n" REPAIR_HELP
 		   "  -f, --force      even if it does not fit into memory or on the disk\n"
 		   "  -d, --detach     print the job's number and leave\n"
 		   "  -n, --no-wait    leave when all instances run, before they are ready\n\n"

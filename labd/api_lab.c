@@ -6,6 +6,7 @@
 #include "labd/labjob.h"
 #include "labd/plan.h"
 #include "labd/request.h"
+#include "labd/snapdiff.h"
 #include "labd/snapjob.h"
 #include "labd/stream.h"
 #include "labd/watch.h"
@@ -41,20 +42,35 @@ static int plan(struct request *q)
 			     &q->err);
 }
 
-/* "boot": true, "golden": false */
-static struct up_how how(const struct request *q)
+/* "clock": "now", "reseed": true */
+static int take_repair(struct request *q, struct repair *ret)
 {
-	return (struct up_how){ .boot = body_flag(q, "boot"),
-				.no_golden = json_is_false(json_object_get(q->json, "golden")) };
+	const char *clock = request_str(q, "clock");
+
+	*ret = (struct repair){ .clock_now = clock && !strcmp(clock, "now"),
+				.reseed = body_flag(q, "reseed") };
+	return clock && *clock && !ret->clock_now
+		       ? lab_fail(&q->err, -EINVAL, "\"clock\" can be \"now\", not \"%s\"", clock)
+		       : 0;
+}
+
+/* "boot": true, "golden": false */
+static int take_how(struct request *q, struct up_how *ret)
+{
+	ret->boot = body_flag(q, "boot");
+	ret->no_golden = json_is_false(json_object_get(q->json, "golden"));
+	return take_repair(q, &ret->repair);
 }
 
 static int define(struct request *q)
 {
 	const char *text, *file = request_str(q, "file");
-	const struct up_how up = how(q);
 	char lab[NAME_MAX_LEN + 1];
+	struct up_how up;
 	int r = need_text(q, &text);
 
+	if (!r)
+		r = take_how(q, &up);
 	if (!r)
 		r = labjob_define(q->d, request_str(q, "lab"), text, file ? file : "lab file",
 				  body_flag(q, "up") ? &up : NULL, body_flag(q, "force"), lab,
@@ -127,9 +143,11 @@ static int delete_lab(struct request *q)
 
 static int up(struct request *q)
 {
-	const struct up_how up = how(q);
+	struct up_how up;
 
-	return labjob_up(q->d, q->params[0], &up, body_flag(q, "force"), &q->job, &q->err);
+	return take_how(q, &up)
+		       ?: labjob_up(q->d, q->params[0], &up, body_flag(q, "force"), &q->job,
+				    &q->err);
 }
 
 static int down(struct request *q)
@@ -139,10 +157,11 @@ static int down(struct request *q)
 
 static int reset(struct request *q)
 {
-	const struct up_how up = how(q);
+	struct up_how up;
 
-	return labjob_reset(q->d, q->params[0], json_object_get(q->json, "instances"), &up, &q->job,
-			    &q->err);
+	return take_how(q, &up)
+		       ?: labjob_reset(q->d, q->params[0], json_object_get(q->json, "instances"),
+				       &up, &q->job, &q->err);
 }
 
 /* --- instances --- */
@@ -208,7 +227,7 @@ static int delete_instance(struct request *q)
 }
 
 /* What can be set while an instance runs; the rest needs it stopped */
-static const char *const live_keys[] = { "needs", "ready", "forward", "protect", NULL };
+static const char *const live_keys[] = { "needs", "ready", "repair", "forward", "protect", NULL };
 static const char *const stopped_keys[] = { "image",	"services", "vcpus", "memory",
 					    "networks", "disks",    "root",  NULL };
 
@@ -427,6 +446,19 @@ static int add_snapshot(struct request *q)
 			      json_object_get(q->json, "instances"), &q->job, &q->err);
 }
 
+static int get_snapshot(struct request *q)
+{
+	return snapdiff_show(q->d, q->params[0], q->params[1], &q->result, &q->err);
+}
+
+/* "-" stands for the parent of the other */
+static int diff_snapshots(struct request *q)
+{
+	const char *from = strcmp(q->params[2], "-") ? q->params[2] : NULL;
+
+	return snapdiff_make(q->d, q->params[0], from, q->params[1], &q->result, &q->err);
+}
+
 static int delete_snapshot(struct request *q)
 {
 	return snapjob_remove(q->d, q->params[0], q->params[1], &q->job, &q->err);
@@ -434,7 +466,11 @@ static int delete_snapshot(struct request *q)
 
 static int restore(struct request *q)
 {
-	return snapjob_restore(q->d, q->params[0], q->params[1], &q->job, &q->err);
+	struct repair repair;
+
+	return take_repair(q, &repair)
+		       ?: snapjob_restore(q->d, q->params[0], q->params[1], &repair, &q->job,
+					  &q->err);
 }
 
 static int golden(struct request *q)
@@ -445,9 +481,11 @@ static int golden(struct request *q)
 static int clone_lab(struct request *q)
 {
 	const char *name = request_str(q, "name");
+	struct repair repair;
 
-	return snapjob_clone(q->d, q->params[0], name ? name : "", request_str(q, "from"), &q->job,
-			     &q->err);
+	return take_repair(q, &repair)
+		       ?: snapjob_clone(q->d, q->params[0], name ? name : "",
+					request_str(q, "from"), &repair, &q->job, &q->err);
 }
 
 static int suspend(struct request *q)
@@ -471,6 +509,8 @@ const struct route lab_routes[] = {
 	{ "GET", "/v1/labs/:/networks", list_networks, ROUTE_QUICK },
 	{ "GET", "/v1/labs/:/snapshots", list_snapshots, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/snapshots", add_snapshot, 0 },
+	{ "GET", "/v1/labs/:/snapshots/:", get_snapshot, 0 },
+	{ "GET", "/v1/labs/:/snapshots/:/diff/:", diff_snapshots, 0 },
 	{ "DELETE", "/v1/labs/:/snapshots/:", delete_snapshot, 0 },
 	{ "POST", "/v1/labs/:/snapshots/:/restore", restore, 0 },
 	{ "GET", "/v1/labs/:/instances", list_instances, 0 },

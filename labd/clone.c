@@ -108,6 +108,7 @@ struct derive {
 	struct labd *d;
 	struct lab *from;
 	int64_t snapshot, derived;
+	double clock;
 	const struct instances *ins;
 	struct lab_err *errs;
 };
@@ -144,11 +145,12 @@ static int derive_all(const struct derive *v, struct lab_err *err)
 
 /* Fill a snapshot that is being made (snapshot_make()) */
 static int fill_golden(struct labd *d, int64_t id, const struct instances *ins, void *arg,
-		       struct lab_err *err)
+		       double *ret_clock, struct lab_err *err)
 {
 	struct derive v = *(const struct derive *)arg;
 	int r;
 
+	*ret_clock = v.clock;
 	v.d = d;
 	v.derived = id;
 	v.ins = ins;
@@ -177,41 +179,38 @@ static void remove_lab(struct labd *d, struct job *job, struct lab *lab)
 }
 
 static int bring_up(struct labd *d, struct job *job, struct lab *lab, struct lab *from,
-		    int64_t snapshot, const json_t *names, struct lab_err *err)
+		    int64_t snapshot, const struct repair *repair, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
 	struct derive v = { .from = from, .snapshot = snapshot };
+	const struct snapshot *sn;
 	int64_t id;
 	int r;
 
 	pthread_mutex_lock(&d->lock);
-	r = instances_named(lab, names, &ins, err);
+	sn = model_snapshot_id(from, snapshot);
+	v.clock = sn ? sn->clock : 0;
+	r = sn ? instances_named(lab, sn->members, &ins, err)
+	       : lab_fail(err, -ENOENT, "the snapshot is gone");
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
 		r = snapshot_make(d, lab, SNAPSHOT_GOLDEN, "golden", &ins, fill_golden, &v, &id,
 				  err);
 	if (!r)
-		r = snapshot_bring_back(d, job, lab, id, &ins, false, err);
+		r = snapshot_bring_back(d, job, lab, id, &ins, false, repair, err);
 	lab_settle(d, lab, r < 0 ? err->text : "");
 	return r;
 }
 
 int clone_run(struct labd *d, struct job *job, struct lab *from, int64_t snapshot, const char *name,
-	      struct lab_err *err)
+	      const struct repair *repair, struct lab_err *err)
 {
 	json_t *spec = clone_spec(d, from, snapshot, name, err);
-	autojson json_t *names = json_array();
-	const struct snapshot *sn;
 	struct lab *lab = NULL;
 	int r = spec ? lab_add(d, from->file, spec, job->id, &lab, err) : err->code;
 
-	if (!r) {
-		pthread_mutex_lock(&d->lock);
-		sn = model_snapshot_id(from, snapshot);
-		json_array_extend(names, sn ? sn->members : NULL);
-		pthread_mutex_unlock(&d->lock);
-		r = bring_up(d, job, lab, from, snapshot, names, err);
-	}
+	if (!r)
+		r = bring_up(d, job, lab, from, snapshot, repair, err);
 	if (r < 0 && lab)
 		remove_lab(d, job, lab);
 	return r;

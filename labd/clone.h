@@ -21,12 +21,13 @@
 
 #include "labd/job.h"
 #include "labd/model.h"
+#include "labd/repair.h"
 
 /**
  * clone_run() - Make lab @name of a snapshot of @from, and bring it up
  * The job has claimed @from, and claims the new lab. On failure nothing is left of it.
  */
 int clone_run(struct labd *d, struct job *job, struct lab *from, int64_t snapshot, const char *name,
-	      struct lab_err *err);
+	      const struct repair *repair, struct lab_err *err);
 
 #endif

@@ -589,12 +589,84 @@ bool disks_use_image(struct labd *d, const struct image *im)
 	return n > 0;
 }
 
+static uint64_t file_used(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+json_t *disks_snapshot_json(struct labd *d, int64_t instance, int64_t snapshot)
+{
+	autolayers struct layers l = { 0 };
+	json_t *list = json_array();
+
+	(void)layers_of(d, instance, snapshot, &l, NULL);
+	for (size_t i = 0; i < l.n; i++)
+		json_array_append_new(list, json_pack("{s:s s:I s:I}", "name", l.v[i].disk, "size",
+						      (json_int_t)l.v[i].size, "used",
+						      (json_int_t)file_used(l.v[i].path)));
+	return list;
+}
+
+/* What a file stands on, "" at the bottom */
+static void base_of(struct labd *d, const char *path, char base[IO_PATH])
+{
+	autolayers struct layers l = { 0 };
+
+	(void)store_each(d->store, NULL, read_layer, &l,
+			 "SELECT path, instance, disk, base, size, snapshot FROM layers"
+			 " WHERE path = ?",
+			 "s", path);
+	snprintf(base, IO_PATH, "%s", l.n ? l.v[0].base : "");
+}
+
+static bool stands_on(struct labd *d, const char *path, const char *what)
+{
+	char at[IO_PATH];
+
+	for (io_path(at, "%s", path); *at && strcmp(at, what);)
+		base_of(d, at, at);
+	return *at;
+}
+
+/* Bytes in the files from @path down to the first that @other stands on too */
+static uint64_t written_since(struct labd *d, const char *path, const char *other)
+{
+	uint64_t bytes = 0;
+	char at[IO_PATH];
+
+	for (io_path(at, "%s", path); *at && !stands_on(d, other, at);) {
+		bytes += file_used(at);
+		base_of(d, at, at);
+	}
+	return bytes;
+}
+
+json_t *disks_diff_json(struct labd *d, int64_t instance, int64_t from, int64_t to)
+{
+	autolayers struct layers a = { 0 }, b = { 0 };
+	json_t *list = json_array();
+
+	(void)layers_of(d, instance, from, &a, NULL);
+	(void)layers_of(d, instance, to, &b, NULL);
+	for (size_t i = 0; i < b.n; i++)
+		for (size_t j = 0; j < a.n; j++) {
+			const char *x = a.v[j].path, *y = b.v[i].path;
+
+			if (strcmp(a.v[j].disk, b.v[i].disk) != 0)
+				continue;
+			json_array_append_new(list,
+					      json_pack("{s:s s:I}", "name", b.v[i].disk, "written",
+							(json_int_t)(written_since(d, x, y) +
+								     written_since(d, y, x))));
+		}
+	return list;
+}
+
 static int add_size(void *arg, sqlite3_stmt *st)
 {
-	struct stat sb;
-
-	if (!stat(store_text(st, 0), &sb))
-		*(uint64_t *)arg += (uint64_t)sb.st_blocks * 512;
+	*(uint64_t *)arg += file_used(store_text(st, 0));
 	return 0;
 }
 

@@ -85,6 +85,12 @@ bool disks_use_image(struct labd *d, const struct image *im);
 /** disks_snapshot_image() - Id of the image that an instance's root disk in a snapshot stands on */
 int64_t disks_snapshot_image(struct labd *d, const struct instance *in, int64_t snapshot);
 
+/** disks_snapshot_json() - [{"name", "size", "used"}] of an instance's disks in a snapshot */
+json_t *disks_snapshot_json(struct labd *d, int64_t instance, int64_t snapshot);
+
+/** disks_diff_json() - [{"name", "written"}]: bytes written since two snapshots parted */
+json_t *disks_diff_json(struct labd *d, int64_t instance, int64_t from, int64_t to);
+
 /** disks_snapshot_size() - Bytes on disk of a snapshot's own files */
 uint64_t disks_snapshot_size(struct labd *d, int64_t snapshot);
 

@@ -8,6 +8,7 @@
 #include "labd/member.h"
 #include "labd/memory.h"
 #include "labd/qcow2.h"
+#include "labd/repair.h"
 #include "lib/io.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -155,10 +156,13 @@ static int finish(struct member *m)
 	return memory_finish(m->d, m->in, m->snapshot, m->whole, &m->chain, &m->err);
 }
 
-static int behind_barrier(struct members *ms, struct job *job, struct lab_err *err)
+static int behind_barrier(struct members *ms, struct job *job, double *ret_clock,
+			  struct lab_err *err)
 {
 	double began = num_wall();
 	int r = members_each(ms, stop, err);
+
+	*ret_clock = ms->n ? repair_lab_time(ms->v[0].in->lab) : began;
 
 	if (!r)
 		r = members_each(ms, save, err);
@@ -168,7 +172,7 @@ static int behind_barrier(struct members *ms, struct job *job, struct lab_err *e
 }
 
 int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
-	       int64_t snapshot, bool whole, struct lab_err *err)
+	       int64_t snapshot, bool whole, double *ret_clock, struct lab_err *err)
 {
 	struct members ms;
 	int r = members_new(&ms, d, job, ins, n, snapshot, err);
@@ -182,7 +186,7 @@ int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, siz
 	if (!r)
 		r = job_check(job, err);
 	if (!r)
-		r = behind_barrier(&ms, job, err);
+		r = behind_barrier(&ms, job, ret_clock, err);
 	if (!r)
 		r = members_each(&ms, finish, err);
 	members_end(&ms);

@@ -190,6 +190,10 @@ static void compare_instance(struct reason *why, const json_t *from, const json_
 	compare(why, false, "needs", "needs", from, to);
 	if (!json_equal(json_object_get(from, "ready"), json_object_get(to, "ready")))
 		because(why, false, "ready probes changed");
+	if (!json_equal(json_object_get(from, "repair"), json_object_get(to, "repair")) &&
+	    json_array_size(json_object_get(from, "repair")) +
+		    json_array_size(json_object_get(to, "repair")))
+		because(why, false, "repair commands changed");
 	compare(why, false, "forwards", "forward", from, to);
 	compare(why, false, "protect", "protect", from, to);
 }

@@ -115,6 +115,8 @@ static inline uint32_t labfile_mask(unsigned int prefix)
 
 /** labfile_ready() - Read `ready`: the list of probes */
 json_t *labfile_ready(struct ydoc *doc, const struct ynode *n);
+/** labfile_repair() - Read `repair`: the list of commands for after a restore */
+json_t *labfile_repair(struct ydoc *doc, const struct ynode *n);
 /** labfile_forward() - Read `forward`: [{"host", "bind", "guest"}] */
 json_t *labfile_forward(struct ydoc *doc, const struct ynode *n);
 

@@ -165,6 +165,17 @@ static int read_ready(struct lab_reader *r, const struct lab_inst *inst, const j
 	return put(inst->spec, "ready", ready);
 }
 
+/* What is not there is left out, so that older specifications mean the same */
+static int read_repair(struct lab_reader *r, const struct lab_inst *inst, const json_t *defaults)
+{
+	const struct ynode *n = labfile_given(inst->node, "repair");
+	json_t *brought = json_object_get(defaults, "repair");
+
+	if (n)
+		return put(inst->spec, "repair", labfile_repair(r->doc, n));
+	return brought ? put(inst->spec, "repair", json_deep_copy(brought)) : 0;
+}
+
 /*
  * Refuse a port of the host that another forward of the lab listens on: the same
  * address, or one of the two listens on all.
@@ -229,9 +240,9 @@ static int read_forward(struct lab_reader *r, const struct lab_inst *inst, const
 
 static int read_instance(struct lab_reader *r, struct lab_inst *inst)
 {
-	static const char *const known[] = { "image", "services", "vcpus",   "memory",
-					     "root",  "disks",	  "needs",   "networks",
-					     "ready", "forward",  "protect", NULL };
+	static const char *const known[] = { "image",	"services", "vcpus",	"memory", "root",
+					     "disks",	"needs",    "networks", "ready",  "repair",
+					     "forward", "protect",  NULL };
 	const struct ynode *protect_node = labfile_given(inst->node, "protect");
 	autojson json_t *defaults = NULL, *names = NULL;
 	bool protect = false;
@@ -252,7 +263,8 @@ static int read_instance(struct lab_reader *r, struct lab_inst *inst)
 	    read_root(r, inst) < 0 || read_disks(r, inst) < 0 ||
 	    put(inst->spec, "needs", json_array()) < 0 ||
 	    labfile_nics(r, inst, labfile_given(inst->node, "networks")) < 0 ||
-	    read_ready(r, inst, defaults) < 0 || read_forward(r, inst, defaults) < 0)
+	    read_ready(r, inst, defaults) < 0 || read_repair(r, inst, defaults) < 0 ||
+	    read_forward(r, inst, defaults) < 0)
 		return -ENOMEM;
 	if (protect_node)
 		ydoc_bool(r->doc, protect_node, &protect);

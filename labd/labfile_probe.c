@@ -91,7 +91,8 @@ static json_t *read_http(struct ydoc *doc, const struct ynode *n, const struct y
 			 "body", body);
 }
 
-static json_t *read_exec(struct ydoc *doc, const struct ynode *n)
+/* A program and its arguments */
+static json_t *read_words(struct ydoc *doc, const struct ynode *n)
 {
 	static const char what[] = "a list of words such as [systemctl, is-active, mariadb]";
 	autojson json_t *words = json_array();
@@ -100,7 +101,7 @@ static json_t *read_exec(struct ydoc *doc, const struct ynode *n)
 	if (n->type != YNODE_LIST || !n->child) {
 		ydoc_problem(doc, n, "expected %s, found %s", what,
 			     n->type == YNODE_LIST ? "an empty one" : ynode_show(show, n));
-		return json_pack("{s:O}", "exec", words);
+		return steal_ptr(words);
 	}
 	for (const struct ynode *v = n->child; v; v = v->next) {
 		const char *word = "";
@@ -113,7 +114,28 @@ static json_t *read_exec(struct ydoc *doc, const struct ynode *n)
 		if (json_array_append_new(words, json_string(word)) < 0)
 			return NULL;
 	}
-	return json_pack("{s:O}", "exec", words);
+	return steal_ptr(words);
+}
+
+static json_t *read_exec(struct ydoc *doc, const struct ynode *n)
+{
+	return json_pack("{s:o}", "exec", read_words(doc, n));
+}
+
+json_t *labfile_repair(struct ydoc *doc, const struct ynode *n)
+{
+	autojson json_t *commands = json_array();
+
+	if (n->type != YNODE_LIST) {
+		ydoc_problem(doc, n, "expected a list of commands, each a list of words");
+		return steal_ptr(commands);
+	}
+	for (const struct ynode *v = n->child; v; v = v->next)
+		if (json_array_append_new(commands, read_words(doc, v)) < 0)
+			return NULL;
+	if (json_array_size(commands) > LAB_MAX_PROBES)
+		ydoc_problem(doc, n, "at most %d commands are possible", LAB_MAX_PROBES);
+	return steal_ptr(commands);
 }
 
 static json_t *read_agent(struct ydoc *doc, const struct ynode *n)

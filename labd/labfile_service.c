@@ -68,13 +68,14 @@ static json_t *read_needs(struct ydoc *doc, const struct ynode *n)
 
 static json_t *read_service(struct ydoc *doc, const struct ynode *root)
 {
-	static const char *const known[] = { "service", "description", "image",	  "memory", "vcpus",
-					     "needs",	"ready",       "forward", NULL };
+	static const char *const known[] = { "service", "description", "image",	 "memory",  "vcpus",
+					     "needs",	"ready",       "repair", "forward", NULL };
 	const struct ynode *image = labfile_given(root, "image"),
 			   *memory = labfile_given(root, "memory"),
 			   *vcpus = labfile_given(root, "vcpus"),
 			   *needs = labfile_given(root, "needs"),
 			   *ready = labfile_given(root, "ready"),
+			   *repair = labfile_given(root, "repair"),
 			   *forward = labfile_given(root, "forward");
 	autojson json_t *service = json_object();
 	const char *name = "";
@@ -92,6 +93,8 @@ static json_t *read_service(struct ydoc *doc, const struct ynode *root)
 		r |= json_object_set_new(service, "needs", read_needs(doc, needs));
 	if (ready)
 		r |= json_object_set_new(service, "ready", labfile_ready(doc, ready));
+	if (repair)
+		r |= json_object_set_new(service, "repair", labfile_repair(doc, repair));
 	if (forward)
 		r |= json_object_set_new(service, "forward", labfile_forward(doc, forward));
 	return r ? NULL : steal_ptr(service);
@@ -207,7 +210,8 @@ static int merge(struct lab_reader *r, const struct ynode *at, bool image_given,
 	}
 	if (merge_largest(into, service, "memory") < 0 ||
 	    merge_largest(into, service, "vcpus") < 0 || merge_list(into, service, "needs") < 0 ||
-	    merge_list(into, service, "ready") < 0 || merge_list(into, service, "forward") < 0)
+	    merge_list(into, service, "ready") < 0 || merge_list(into, service, "repair") < 0 ||
+	    merge_list(into, service, "forward") < 0)
 		return -ENOMEM;
 	return 0;
 }

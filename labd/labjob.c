@@ -41,6 +41,7 @@ int labjob_find(struct labd *d, const char *lab, const char *instance, struct la
 struct up {
 	struct lab *lab;
 	json_t *names;
+	struct repair repair;
 	bool reset, boot, no_golden, stale;
 };
 
@@ -207,6 +208,16 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 	return 0;
 }
 
+static bool anything_runs(const struct lab *lab)
+{
+	const struct instance *in;
+
+	TAILQ_FOREACH(in, &lab->instances, link)
+		if (instance_running(in))
+			return true;
+	return false;
+}
+
 /* ---- from what was saved ------------------------------------------------------- */
 
 static int make_lines(struct job *job, const struct instances *ins, struct lab_err *err)
@@ -239,7 +250,8 @@ static int bring_golden(struct labd *d, struct job *job, struct up *u, const str
 	if (!r && !u->reset)
 		r = snapshot_keep(d, job, u->lab, "up", ins, NULL, err);
 	if (!r)
-		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, err);
+		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, &u->repair,
+					err);
 	return r < 0 ? r : 1;
 }
 
@@ -262,7 +274,7 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 		job_log(job, "the suspended state is not used: %s", why.text);
 	else if (!u->reset)
 		r = make_lines(job, ins, err) ?:
-		    snapshot_bring_back(d, job, u->lab, id, ins, false, err) ?: 1;
+		    snapshot_bring_back(d, job, u->lab, id, ins, false, &u->repair, err) ?: 1;
 	return r < 0 ? r : snapshot_drop(d, u->lab, id, err) ?: r;
 }
 
@@ -298,22 +310,15 @@ static int bring_up(struct labd *d, struct job *job, const struct up *u, struct 
 	if (!r) {
 		job_step(job, "networks");
 		r = network_up(d, u->lab, err);
+		/* nobody remembers an earlier time any more */
+		if (!r && !anything_runs(u->lab))
+			repair_set_lab_time(d, u->lab, 0);
 	}
 	if (!r) {
 		job_step(job, "instances");
 		r = startset_run(set, err);
 	}
 	return r;
-}
-
-static bool anything_runs(const struct lab *lab)
-{
-	const struct instance *in;
-
-	TAILQ_FOREACH(in, &lab->instances, link)
-		if (instance_running(in))
-			return true;
-	return false;
 }
 
 static int boot_all(struct labd *d, struct job *job, struct up *u, struct lab_err *err)
@@ -375,6 +380,7 @@ static struct up *new_up(struct lab *lab, struct up_how how)
 	u->lab = lab;
 	u->boot = how.boot;
 	u->no_golden = how.no_golden;
+	u->repair = how.repair;
 	return u;
 }
 

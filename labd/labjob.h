@@ -10,14 +10,17 @@
 
 #include "labd/job.h"
 #include "labd/model.h"
+#include "labd/repair.h"
 
 /**
  * struct up_how - how a lab is brought up
  * @boot:	by booting, whatever was saved of it
  * @no_golden:	without making a golden when all are ready
+ * @repair:	of what is restored
  */
 struct up_how {
 	bool boot, no_golden;
+	struct repair repair;
 };
 
 /**

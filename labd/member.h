@@ -6,12 +6,15 @@
 #include "labd/job.h"
 #include "labd/model.h"
 #include "labd/ram.h"
+#include "labd/repair.h"
 
 /**
  * struct member - an instance while it is frozen or restored
  * @item:	its line in the job, may be NULL
  * @runs:	freezing: it is to go on; restoring: it runs in the snapshot
  * @in_place:	restoring: its QEMU stays, its state goes back
+ * @set_clock:	restoring: its clock is to be set, as the lab's time is another
+ * @repair:	restoring: what is to be done in it
  * @whole:	freezing: its memory is to stand on nothing
  * @ram, @chain: its memory, open, while it is frozen
  * @err:	of the step that failed
@@ -22,7 +25,8 @@ struct member {
 	struct job_item *item;
 	struct instance *in;
 	int64_t snapshot;
-	bool runs, in_place, whole;
+	bool runs, in_place, set_clock, whole;
+	const struct repair *repair;
 	struct ram ram;
 	struct ram_chain chain;
 	struct lab_err err;

@@ -335,6 +335,73 @@ int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct l
 	return check(d, in, disks_frozen_dir(d, in, snapshot, dir), err);
 }
 
+/* Bytes on the disk */
+static uint64_t files_size(const char *dir)
+{
+	static const char *const names[] = { "ram", "ram.map", "state.qcow2" };
+	char path[IO_PATH];
+	uint64_t size = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!stat(io_path(path, "%s/%s", dir, names[i]), &st))
+			size += (uint64_t)st.st_blocks * 512;
+	return size;
+}
+
+/* ---- telling -------------------------------------------------------------------- */
+
+int memory_describe(struct labd *d, const char *dir, json_t **ret, uint64_t *ret_used)
+{
+	autofree struct row *row = find_row(d, dir);
+
+	if (!row)
+		return -ENOENT;
+	*ret_used = files_size(dir);
+	return read_manifest(dir, ret, NULL);
+}
+
+static bool stands_on(struct labd *d, const char *dir, const char *what)
+{
+	autofree struct row *row = NULL;
+
+	if (!strcmp(dir, what))
+		return true;
+	row = find_row(d, dir);
+	return row && *row->base && stands_on(d, row->base, what);
+}
+
+/* How many files two chains have in common, from the bottom */
+static size_t common_layers(struct labd *d, const char *a, const char *b)
+{
+	char at[IO_PATH];
+	size_t n = 0;
+
+	/* the nearest below @a that is below @b as well, and all below that */
+	for (io_path(at, "%s", a); *at;) {
+		autofree struct row *row = find_row(d, at);
+
+		if (n || stands_on(d, b, at))
+			n++;
+		snprintf(at, sizeof(at), "%s", row ? row->base : "");
+	}
+	return n;
+}
+
+int64_t memory_diff(struct labd *d, const char *from, const char *to, struct lab_err *err)
+{
+	struct ram_chain a = { 0 }, b = { 0 };
+	int64_t r = memory_open(d, from, &a, err);
+
+	if (!r)
+		r = memory_open(d, to, &b, err);
+	if (!r)
+		r = ram_chain_diff(&a, &b, common_layers(d, from, to), err);
+	ram_chain_close(&a);
+	ram_chain_close(&b);
+	return r;
+}
+
 /* ---- removing ---------------------------------------------------------------- */
 
 static void remove_files(const char *dir)
@@ -397,13 +464,7 @@ void memory_collect(struct labd *d)
 
 static int add_size(void *arg, sqlite3_stmt *st)
 {
-	static const char *const names[] = { "ram", "ram.map", "state.qcow2" };
-	char path[IO_PATH];
-	struct stat sb;
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!stat(io_path(path, "%s/%s", store_text(st, 0), names[i]), &sb))
-			*(uint64_t *)arg += (uint64_t)sb.st_blocks * 512;
+	*(uint64_t *)arg += files_size(store_text(st, 0));
 	return 0;
 }
 

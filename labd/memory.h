@@ -58,6 +58,15 @@ int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct l
 /** memory_fits() - The same for the memory in @dir, whoever's it is */
 int memory_fits(struct labd *d, struct instance *in, const char *dir, struct lab_err *err);
 
+/**
+ * memory_describe() - The manifest of the memory in @dir, and how many bytes it takes
+ * Return: 0; -ENOENT if there is none
+ */
+int memory_describe(struct labd *d, const char *dir, json_t **ret, uint64_t *ret_used);
+
+/** memory_diff() - How many pages differ between two; -ENOENT if one is not there */
+int64_t memory_diff(struct labd *d, const char *from, const char *to, struct lab_err *err);
+
 /** memory_undo() - Remove what was begun of an instance for a snapshot that will not be */
 void memory_undo(struct labd *d, const struct instance *in, int64_t snapshot);
 

@@ -181,6 +181,7 @@ static int load_lab(void *arg, sqlite3_stmt *st)
 	lab->restore = sqlite3_column_int64(st, 10);
 	lab->at = sqlite3_column_int64(st, 11);
 	lab->restoring = json_loads(store_text(st, 12), 0, NULL);
+	lab->clock = sqlite3_column_double(st, 13);
 	TAILQ_INSERT_TAIL(&d->labs, lab, link);
 	return lab->file && lab->spec && lab->restoring ? 0 : -EUCLEAN;
 }
@@ -256,6 +257,7 @@ static int load_snapshot(void *arg, sqlite3_stmt *st)
 	sn->created = sqlite3_column_double(st, 4);
 	sn->memory = sqlite3_column_int(st, 5);
 	sn->parent = sqlite3_column_int64(st, 6);
+	sn->clock = sqlite3_column_double(st, 7);
 	sn->members = json_array();
 	TAILQ_INSERT_TAIL(&lab->snapshots, sn, link);
 	return sn->members ? 0 : -ENOMEM;
@@ -303,7 +305,7 @@ int model_load(struct labd *d, struct lab_err *err)
 		{ load_image,
 		  "SELECT id, name, state, recipe, base, created, protect, error FROM images" },
 		{ load_lab, "SELECT id, name, file, spec, networks, created, changed, protect, "
-			    "error, golden, restore, at, restoring FROM labs" },
+			    "error, golden, restore, at, restoring, clock FROM labs" },
 		{ load_network, "SELECT id, lab, name FROM networks ORDER BY id" },
 		{ load_instance,
 		  "SELECT id, lab, name, state, want, applied, image, pid, start_time, digest, "
@@ -312,7 +314,8 @@ int model_load(struct labd *d, struct lab_err *err)
 		  " ORDER BY id" },
 		{ load_snapshot,
 		  "SELECT id, lab, name, kind, created,"
-		  " EXISTS(SELECT 1 FROM memories WHERE snapshot = snapshots.id), parent_id"
+		  " EXISTS(SELECT 1 FROM memories WHERE snapshot = snapshots.id), parent_id,"
+		  " clock"
 		  " FROM snapshots WHERE state = 'ready' ORDER BY id" },
 		{ load_layer, "SELECT path, instance, disk, base, size, snapshot FROM layers"
 			      " ORDER BY disk <> 'root', rowid" },

@@ -101,6 +101,7 @@ struct network {
  * struct snapshot
  * @kind:	"user", "golden", "auto", "suspended" (snapshot.h)
  * @parent:	id of the one it was made after, 0 for none
+ * @clock:	the lab's time when it was frozen, seconds since 1970
  * @memory:	at least one member ran, and its memory is part of it
  */
 struct snapshot {
@@ -110,7 +111,7 @@ struct snapshot {
 	int64_t parent;
 	json_t *members;
 	uint64_t size;
-	double created;
+	double created, clock;
 	bool memory;
 };
 
@@ -122,6 +123,7 @@ struct snapshot {
  * @restore:	id of the snapshot that is being restored, 0 for none
  * @restoring:	names of the instances that are
  * @at:		id of the snapshot it was restored to or that was made last, 0 for none
+ * @clock:	seconds that its time is ahead of the host's, mostly negative (repair.h)
  * @keeper:	connection, NULL while the lab has none; used by the job that
  *		claimed the lab or one of its instances
  */
@@ -134,6 +136,7 @@ struct lab {
 	char *file;
 	json_t *spec, *applied, *restoring;
 	int64_t golden, restore, at;
+	double clock;
 	struct keeper *keeper;
 	pthread_mutex_t keeper_lock;
 	double created, changed;

@@ -215,6 +215,26 @@ int network_del_nics(struct labd *d, struct instance *in, struct lab_err *err)
 	return keeper_nics_del(in->lab->keeper, names, LAB_MAX_NICS, err);
 }
 
+int network_flush(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err)
+{
+	char(*text)[IFNAMSIZ] = calloc(n * LAB_MAX_NICS + 1, sizeof(*text));
+	autofree const char **names = calloc(n * LAB_MAX_NICS + 1, sizeof(*names));
+	size_t count = 0;
+	int r;
+
+	for (size_t i = 0; text && names && i < n; i++) {
+		size_t nics = json_object_size(json_object_get(instance_spec(ins[i]), "networks"));
+
+		for (size_t nic = 0; nic < MIN(nics, (size_t)LAB_MAX_NICS); nic++, count++)
+			names[count] = instance_nic_ifname(ins[i], nic, text[count]);
+	}
+	r = text && names ? 0 : lab_fail(err, -ENOMEM, "out of memory");
+	if (!r && count)
+		r = keeper_flush(lab->keeper, names, count, err);
+	free(text);
+	return r;
+}
+
 static int listen_on(const char *bind_addr, int port)
 {
 	autoclose int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

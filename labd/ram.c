@@ -296,6 +296,56 @@ void ram_chain_close(struct ram_chain *c)
 	c->n = 0;
 }
 
+static bool layers_have(const struct ram_chain *c, size_t from, uint64_t page)
+{
+	for (size_t l = from; l < c->n; l++)
+		if (!c->layers[l].map || get_bit(c->layers[l].map, page))
+			return true;
+	return false;
+}
+
+/* Pages of a batch that differ, or negative errno; @buf has room for two batches */
+static int64_t diff_batch(const struct ram_chain *a, const struct ram_chain *b, size_t common,
+			  uint64_t page, char *buf)
+{
+	unsigned int n = (unsigned int)MIN((uint64_t)BATCH, a->size / RAM_PAGE - page);
+	char *other = buf + (size_t)BATCH * RAM_PAGE;
+	bool look = false;
+	int64_t count = 0;
+	int r;
+
+	for (unsigned int i = 0; i < n && !look; i++)
+		look = layers_have(a, common, page + i) || layers_have(b, common, page + i);
+	if (!look)
+		return 0;
+	r = chain_read(a, page, n, buf);
+	if (!r)
+		r = chain_read(b, page, n, other);
+	for (size_t i = 0; !r && i < n; i++)
+		count += memcmp(buf + i * RAM_PAGE, other + i * RAM_PAGE, RAM_PAGE) != 0;
+	return r < 0 ? r : count;
+}
+
+int64_t ram_chain_diff(const struct ram_chain *a, const struct ram_chain *b, size_t common,
+		       struct lab_err *err)
+{
+	autofree char *buf = malloc(2 * (size_t)BATCH * RAM_PAGE);
+	int64_t count = 0;
+
+	if (!buf)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	if (a->size != b->size)
+		return (int64_t)(MAX(a->size, b->size) / RAM_PAGE);
+	for (uint64_t page = 0; page < a->size / RAM_PAGE; page += BATCH) {
+		int64_t r = diff_batch(a, b, common, page, buf);
+
+		if (r < 0)
+			return lab_fail_errno(err, (int)r, "reading saved memory");
+		count += r;
+	}
+	return count;
+}
+
 /* ---- comparing --------------------------------------------------------------- */
 
 /**

@@ -100,6 +100,14 @@ int ram_chain_flatten(struct ram_chain *c, const char *dir, struct lab_err *err)
 /** ram_chain_finish() - Write the map of the top, and all of it to the disk */
 int ram_chain_finish(struct ram_chain *c, const char *dir, struct lab_err *err);
 
+/**
+ * ram_chain_diff() - How many pages of two chains differ
+ * @common:	so many files from the bottom are the same in both
+ * Return: a count, or negative errno
+ */
+int64_t ram_chain_diff(const struct ram_chain *a, const struct ram_chain *b, size_t common,
+		       struct lab_err *err);
+
 void ram_chain_close(struct ram_chain *c);
 
 /**

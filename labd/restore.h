@@ -24,20 +24,31 @@
 
 #include "labd/job.h"
 #include "labd/model.h"
+#include "labd/repair.h"
 
 /** restore_check() - Whether all members of a snapshot can be restored here, or why not */
 int restore_check(struct labd *d, struct instance *const *ins, size_t n, int64_t snapshot,
 		  struct lab_err *err);
 
 /**
- * restore_run() - Bring instances of a claimed lab back to a snapshot
- * @ins:	@n of its members; those that did not run in it are stopped then
- *
+ * struct restore - what is restored
+ * @lab:	claimed by the job
+ * @ins:	@n of its members; those that did not run in the snapshot are stopped then
  * @spec:	the lab's specification from then on, or NULL
- *
- * Waits until their probes succeed again.
+ * @clock:	the lab's time in the snapshot
  */
-int restore_run(struct labd *d, struct job *job, struct lab *lab, struct instance *const *ins,
-		size_t n, int64_t snapshot, json_t *spec, struct lab_err *err);
+struct restore {
+	struct lab *lab;
+	struct instance *const *ins;
+	size_t n;
+	int64_t snapshot;
+	json_t *spec;
+	double clock;
+	struct repair repair;
+};
+
+/** restore_run() - Do it; waits until their probes succeed again */
+int restore_run(struct labd *d, struct job *job, const struct restore *restore,
+		struct lab_err *err);
 
 #endif

@@ -18,12 +18,14 @@
  * struct snap - what a job is about
  * @id:		of an existing snapshot
  * @names:	members
+ * @repair:	of what is restored
  */
 struct snap {
 	struct lab *lab;
 	char name[NAME_MAX_LEN + 1];
 	int64_t id;
 	json_t *names;
+	struct repair repair;
 };
 
 static void free_snap(void *arg)
@@ -186,13 +188,14 @@ static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_er
 	if (!r && s->lab->restore != s->id)
 		r = keep(d, job, s->lab, "restore", NULL, err);
 	if (!r)
-		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, true, err);
+		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, true, &s->repair, err);
 	lab_settle(d, s->lab, r < 0 && r != -ECANCELED ? err->text : "");
 	return r;
 }
 
 static int start_named(struct labd *d, const char *lab_name, const char *name, const char *kind,
-		       job_fn run, int64_t *ret_job, struct lab_err *err)
+		       job_fn run, const struct repair *repair, int64_t *ret_job,
+		       struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
 	struct snapshot *sn;
@@ -207,6 +210,7 @@ static int start_named(struct labd *d, const char *lab_name, const char *name, c
 		return lab_fail(err, -ENOENT, "lab %s has no snapshot %s: labctl snapshot ls %s",
 				lab_name, name, lab_name);
 	s = new_snap(lab, name, sn->id);
+	s->repair = *repair;
 	json_array_extend(s->names, sn->members);
 	return start(d, kind, s, run, ret_job, err);
 }
@@ -214,13 +218,14 @@ static int start_named(struct labd *d, const char *lab_name, const char *name, c
 int snapjob_remove(struct labd *d, const char *lab, const char *name, int64_t *ret_job,
 		   struct lab_err *err)
 {
-	return start_named(d, lab, name, "snapshot-remove", run_remove, ret_job, err);
+	return start_named(d, lab, name, "snapshot-remove", run_remove, &(struct repair){ 0 },
+			   ret_job, err);
 }
 
-int snapjob_restore(struct labd *d, const char *lab, const char *name, int64_t *ret_job,
-		    struct lab_err *err)
+int snapjob_restore(struct labd *d, const char *lab, const char *name, const struct repair *repair,
+		    int64_t *ret_job, struct lab_err *err)
 {
-	return start_named(d, lab, name, "restore", run_restore, ret_job, err);
+	return start_named(d, lab, name, "restore", run_restore, repair, ret_job, err);
 }
 
 void snapjob_resume(struct labd *d, struct lab *lab)
@@ -325,14 +330,15 @@ static int run_clone(struct labd *d, struct job *job, void *arg, struct lab_err 
 	struct snap *s = arg;
 	int r = s->id ? 0 : keep(d, job, s->lab, "clone", &s->id, err);
 
-	return r < 0 ? r : clone_run(d, job, s->lab, s->id, s->name, err);
+	return r < 0 ? r : clone_run(d, job, s->lab, s->id, s->name, &s->repair, err);
 }
 
 int snapjob_clone(struct labd *d, const char *lab_name, const char *name, const char *from,
-		  int64_t *ret_job, struct lab_err *err)
+		  const struct repair *repair, int64_t *ret_job, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
 	struct snapshot *sn = NULL;
+	struct snap *s;
 	struct lab *lab;
 	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
 
@@ -346,5 +352,7 @@ int snapjob_clone(struct labd *d, const char *lab_name, const char *name, const 
 	if (from && !(sn = model_snapshot(lab, from)))
 		return lab_fail(err, -ENOENT, "lab %s has no snapshot %s: labctl snapshot ls %s",
 				lab_name, from, lab_name);
-	return start(d, "clone", new_snap(lab, name, sn ? sn->id : 0), run_clone, ret_job, err);
+	s = new_snap(lab, name, sn ? sn->id : 0);
+	s->repair = *repair;
+	return start(d, "clone", s, run_clone, ret_job, err);
 }

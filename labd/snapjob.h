@@ -10,8 +10,8 @@ int snapjob_create(struct labd *d, const char *lab, const char *name, const json
 		   int64_t *ret_job, struct lab_err *err);
 int snapjob_remove(struct labd *d, const char *lab, const char *name, int64_t *ret_job,
 		   struct lab_err *err);
-int snapjob_restore(struct labd *d, const char *lab, const char *name, int64_t *ret_job,
-		    struct lab_err *err);
+int snapjob_restore(struct labd *d, const char *lab, const char *name, const struct repair *repair,
+		    int64_t *ret_job, struct lab_err *err);
 
 /** snapjob_golden() - Make the lab as it is now its golden */
 int snapjob_golden(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err);
@@ -24,7 +24,7 @@ int snapjob_suspend(struct labd *d, const char *lab, int64_t *ret_job, struct la
  * @from:	a snapshot of it, or NULL: as it is now
  */
 int snapjob_clone(struct labd *d, const char *lab, const char *name, const char *from,
-		  int64_t *ret_job, struct lab_err *err);
+		  const struct repair *repair, int64_t *ret_job, struct lab_err *err);
 
 /** snapjob_resume() - Do a restore again that an earlier labd had begun */
 void snapjob_resume(struct labd *d, struct lab *lab);

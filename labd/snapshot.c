@@ -128,7 +128,7 @@ static struct snapshot *replaced(struct lab *lab, const char *kind)
 }
 
 static int finish_rows(struct labd *d, struct lab *lab, const char *name, const char *kind,
-		       const struct snapshot *old, int64_t id, struct lab_err *err)
+		       const struct snapshot *old, int64_t id, double clock, struct lab_err *err)
 {
 	bool golden = !strcmp(kind, "golden");
 	int r = store_begin(d->store, err);
@@ -138,8 +138,9 @@ static int finish_rows(struct labd *d, struct lab *lab, const char *name, const 
 	if (old && store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", old->id) < 0)
 		r = err->code;
 	if (!r &&
-	    store_run(d->store, err, "UPDATE snapshots SET state = 'ready', name = ? WHERE id = ?",
-		      "si", name, id) < 0)
+	    store_run(d->store, err,
+		      "UPDATE snapshots SET state = 'ready', name = ?, clock = ? WHERE id = ?",
+		      "sdi", name, clock, id) < 0)
 		r = err->code;
 	if (!r && store_run(d->store, err, "UPDATE labs SET at = ?, golden = ? WHERE id = ?", "iii",
 			    id, golden ? id : lab->golden, lab->id) < 0)
@@ -167,7 +168,7 @@ static void unpublish(struct labd *d, struct lab *lab, struct snapshot *sn)
 }
 
 static void publish(struct labd *d, struct lab *lab, const char *name, const char *kind,
-		    const struct instances *ins, int64_t id)
+		    const struct instances *ins, int64_t id, double clock)
 {
 	struct snapshot *sn = calloc(1, sizeof(*sn)), *old;
 
@@ -182,6 +183,7 @@ static void publish(struct labd *d, struct lab *lab, const char *name, const cha
 	}
 	sn->size = disks_snapshot_size(d, id) + memory_size(d, id);
 	sn->created = num_wall();
+	sn->clock = clock;
 	SCOPED_LOCK(&d->lock);
 	sn->parent = lab->at;
 	old = replaced(lab, kind);
@@ -200,21 +202,22 @@ int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char 
 {
 	const struct snapshot *old;
 	int64_t id = begin(d, lab, kind, err);
+	double clock = 0;
 	int r;
 
 	if (id < 0)
 		return (int)id;
-	r = fill(d, id, ins, arg, err);
+	r = fill(d, id, ins, arg, &clock, err);
 	pthread_mutex_lock(&d->lock);
 	old = replaced(lab, kind);
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
-		r = finish_rows(d, lab, name, kind, old, id, err);
+		r = finish_rows(d, lab, name, kind, old, id, clock, err);
 	if (r < 0) {
 		undo(d, lab, id);
 		return r;
 	}
-	publish(d, lab, name, kind, ins, id);
+	publish(d, lab, name, kind, ins, id, clock);
 	disks_collect(d);
 	memory_collect(d);
 	if (ret_id)
@@ -228,11 +231,11 @@ struct taking {
 };
 
 static int freeze(struct labd *d, int64_t id, const struct instances *ins, void *arg,
-		  struct lab_err *err)
+		  double *ret_clock, struct lab_err *err)
 {
 	const struct taking *t = arg;
 
-	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, err);
+	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, ret_clock, err);
 }
 
 int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *name,
@@ -337,11 +340,23 @@ static json_t *spec_then(struct labd *d, struct lab *lab, int64_t id, const stru
 }
 
 int snapshot_bring_back(struct labd *d, struct job *job, struct lab *lab, int64_t id,
-			const struct instances *ins, bool spec, struct lab_err *err)
+			const struct instances *ins, bool spec, const struct repair *repair,
+			struct lab_err *err)
 {
 	json_t *then = spec ? spec_then(d, lab, id, ins) : NULL;
-	int r = restore_run(d, job, lab, ins->v, ins->n, id, then, err);
+	struct restore restore = {
+		.lab = lab, .ins = ins->v, .n = ins->n, .snapshot = id, .spec = then
+	};
+	const struct snapshot *sn;
+	int r;
 
+	if (repair)
+		restore.repair = *repair;
+	pthread_mutex_lock(&d->lock);
+	sn = model_snapshot_id(lab, id);
+	restore.clock = sn ? sn->clock : 0;
+	pthread_mutex_unlock(&d->lock);
+	r = restore_run(d, job, &restore, err);
 	json_decref(then);
 	memory_collect(d);
 	return r;

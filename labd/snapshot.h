@@ -26,6 +26,7 @@
 
 #include "labd/job.h"
 #include "labd/model.h"
+#include "labd/repair.h"
 
 #define SNAPSHOT_GOLDEN "golden"
 #define SNAPSHOT_SUSPENDED "suspended"
@@ -65,8 +66,9 @@ int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *
 		  const char *kind, const struct instances *ins, int64_t *ret_id,
 		  struct lab_err *err);
 
+/* @ret_clock: the lab's time that it is of */
 typedef int (*snapshot_fill)(struct labd *d, int64_t id, const struct instances *ins, void *arg,
-			     struct lab_err *err);
+			     double *ret_clock, struct lab_err *err);
 
 /**
  * snapshot_make() - Make a snapshot whose files @fill makes
@@ -89,9 +91,11 @@ int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *e
 /**
  * snapshot_bring_back() - Restore instances to a snapshot they are members of
  * @spec:	also the members' specification, as it was
+ * @repair:	NULL for nothing beside what their specification names
  */
 int snapshot_bring_back(struct labd *d, struct job *job, struct lab *lab, int64_t id,
-			const struct instances *ins, bool spec, struct lab_err *err);
+			const struct instances *ins, bool spec, const struct repair *repair,
+			struct lab_err *err);
 
 /** snapshot_spec() - The specification of the lab when it was made; a new reference */
 json_t *snapshot_spec(struct labd *d, int64_t id);

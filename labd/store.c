@@ -66,6 +66,9 @@ static const char *const migrations[] = {
 	" instance INTEGER NOT NULL REFERENCES instances(id) ON DELETE CASCADE,"
 	" base TEXT NOT NULL DEFAULT '', seal TEXT NOT NULL DEFAULT '');",
 	/* at: where the lab stands in the tree of its snapshots; parent is not used any more */
+	/* clock: seconds, of a lab ahead of the host's time, of a snapshot its time */
+	"ALTER TABLE labs ADD COLUMN clock REAL NOT NULL DEFAULT 0;"
+	"ALTER TABLE snapshots ADD COLUMN clock REAL NOT NULL DEFAULT 0;"
 	"ALTER TABLE labs ADD COLUMN restoring TEXT NOT NULL DEFAULT '[]';"
 	/* frozen files may outlive their instance and lab: clones stand on them */
 	"CREATE TABLE new_layers(path TEXT PRIMARY KEY, instance INTEGER NOT NULL,"
