@@ -426,6 +426,7 @@ void boot_clean(struct labd *d, struct instance *in, const char *state, const ch
 		(void)keeper_console_del(in->lab->keeper, id, NULL);
 	(void)network_del_nics(d, in, NULL);
 	(void)io_remove_tree(AT_FDCWD, instance_run_dir(d, in, dir));
+	disks_sweep(d, in);
 	pthread_mutex_lock(&d->lock);
 	in->pid = 0;
 	in->start_time = 0;

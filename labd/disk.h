@@ -4,7 +4,7 @@
  *
  * DOC: Theory of Operation
  *
- * Every disk is a chain: the file the guest writes (INSTANCE_DIR/NAME.qcow2),
+ * Every disk is a chain: the file the guest writes (INSTANCE_DIR/NAME.*.qcow2),
  * perhaps files frozen by snapshots (STATE/snapshots/ID/INSTANCE/NAME.qcow2),
  * and for the root disk the image at the bottom. The store's table `layers`
  * has a row for each file, with what it stands on. A frozen file is removed
@@ -55,12 +55,10 @@ int disks_prepare_thaw(struct labd *d, struct instance *in, int64_t snapshot, st
 
 /**
  * disks_thaw() - Bring the disks of prepared instances back to a snapshot, all or none
- * What was since is dropped. One
- * transaction changes the rows and leaves a mark; then the files get their
- * names. A daemon that finds the mark does the last step again.
+ * What was since is dropped; files that a QEMU may have open go by disks_sweep().
  */
-int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, size_t n,
-	       int64_t snapshot, struct lab_err *err);
+int disks_thaw(struct labd *d, struct instance *const *ins, size_t n, int64_t snapshot,
+	       struct lab_err *err);
 
 /**
  * disks_derive() - Make an instance's part of a snapshot from another instance's
@@ -69,13 +67,41 @@ int disks_thaw(struct labd *d, struct lab *lab, struct instance *const *ins, siz
 int disks_derive(struct labd *d, const struct instance *from, int64_t snapshot, struct instance *to,
 		 int64_t derived, struct lab_err *err);
 
+/** disks_known() - Whether anything of a snapshot is left, under its id */
+bool disks_known(struct labd *d, int64_t snapshot);
+
 /**
  * disks_collect() - Remove frozen files that nobody needs any more
  */
 void disks_collect(struct labd *d);
 
+/** disks_sweep() - Remove files of an instance that are no disk of it any more */
+void disks_sweep(struct labd *d, const struct instance *in);
+
+/* For frozen.c: */
+
+struct layer;
+
 /**
- * disks_repair() - Finish a disks_thaw() that was decided, and collect
+ * disks_make_head() - Make a file for a guest to write, and its row
+ * @l:		@disk, @base, @size; gets the rest
+ * @snapshot:	LAYER_HEAD or LAYER_PREPARED
+ */
+int disks_make_head(struct labd *d, struct instance *in, struct layer *l, int64_t snapshot,
+		    struct lab_err *err);
+
+/**
+ * disks_make_dir() - Make its directory
+ * It and the files belong to the uid its guest runs with, which another run directory
+ * changes.
+ */
+int disks_make_dir(struct labd *d, const struct instance *in, struct lab_err *err);
+
+/** disks_reload() - Fill @in's disks again from the store */
+int disks_reload(struct labd *d, struct instance *in, struct lab_err *err);
+
+/**
+ * disks_repair() - At start: forget what was prepared, and files that no row knows
  */
 void disks_repair(struct labd *d, struct lab *lab);
 

@@ -268,6 +268,7 @@ int recover_all(struct labd *d, struct lab_err *err)
 	TAILQ_FOREACH(lab, &d->labs, link)
 		recover_lab(d, lab);
 	imagejob_collect(d);
+	sweep(d, "snapshots", disks_known);
 	sweep(d, "labs", known_lab);
 	sweep(d, "images", known_image);
 	return 0;

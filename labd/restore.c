@@ -105,6 +105,7 @@ static int settle(struct member *m)
 	if (!m->runs || !instance_running(in))
 		return 0;
 	(void)qemu_announce(in->guest->qmp, num_now_us() + CALL_US, NULL);
+	disks_sweep(m->d, in);
 	if (!m->in_place)
 		watch_guest(m->d, in);
 	instance_set_state(m->d, in, "running", "");
@@ -222,7 +223,7 @@ static int bring_back(struct labd *d, const struct restore *restore, struct memb
 	int r = members_each(ms, end, err);
 
 	if (!r)
-		r = disks_thaw(d, lab, restore->ins, ms->n, restore->snapshot, err);
+		r = disks_thaw(d, restore->ins, ms->n, restore->snapshot, err);
 	if (!r)
 		r = renew_network(d, lab, ms, err);
 	if (r < 0)

@@ -73,8 +73,9 @@ static const char *const migrations[] = {
 	/* frozen files may outlive their instance and lab: clones stand on them */
 	"CREATE TABLE new_layers(path TEXT PRIMARY KEY, instance INTEGER NOT NULL,"
 	" disk TEXT NOT NULL, base TEXT NOT NULL DEFAULT '', size INTEGER NOT NULL,"
-	" snapshot INTEGER NOT NULL DEFAULT 0);"
-	"INSERT INTO new_layers SELECT * FROM layers; DROP TABLE layers;"
+	" snapshot INTEGER NOT NULL DEFAULT 0, head TEXT NOT NULL DEFAULT '');"
+	"INSERT INTO new_layers SELECT path, instance, disk, base, size, snapshot, '' FROM layers;"
+	"DROP TABLE layers;"
 	"ALTER TABLE new_layers RENAME TO layers;"
 	"DROP TABLE memories;"
 	"CREATE TABLE memories(dir TEXT PRIMARY KEY, snapshot INTEGER NOT NULL,"

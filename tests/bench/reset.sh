@@ -52,7 +52,7 @@ api_up()
 
 total_written()
 {
-	find "$LABD_STATE/labs" -path '*/snapshots/*' -newer "$1" -type f -printf '%b\n' |
+	find "$LABD_STATE/snapshots" -newer "$1" -type f -printf '%b\n' |
 		awk '{ n += $1 } END { print n * 512 }'
 }
 
