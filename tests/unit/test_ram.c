@@ -466,7 +466,7 @@ static void start_on_base(struct guest *g, struct ram *ram, uint64_t size)
 	guest_start(g, ZERO, size);
 	open_ram(g, ram);
 	for (uint64_t i = 0; i < PAGES(size); i += 3)
-		fill(g, i, MIN(2, PAGES(size) - i), 'a' + (int)(i % 23));
+		fill(g, i, MIN((uint64_t)2, PAGES(size) - i), 'a' + (int)(i % 23));
 	save(ram, &c, "base");
 	ram_close(ram);
 	guest_end(g);
