@@ -507,6 +507,8 @@ static int connect_seqpacket(const char *path, struct lab_err *err)
 	return steal_fd(&fd);
 }
 
+#define MAX_ERRNO 4095 /* the kernel's */
+
 static int ask(const char *path, char op, uint64_t deadline, struct lab_err *err)
 {
 	autoclose int fd = connect_seqpacket(path, err);
@@ -522,7 +524,9 @@ static int ask(const char *path, char op, uint64_t deadline, struct lab_err *err
 		return lab_fail(err, -ETIMEDOUT, "%s: no answer", path);
 	if (RETRY(recv(fd, &code, sizeof(code), 0)) != sizeof(code))
 		return lab_fail(err, -ECONNRESET, "%s: it was closed", path);
-	return code ? lab_fail_errno(err, -abs(code), "%s: request '%c'", path, op) : 0;
+	if (code < 0 || code > MAX_ERRNO)
+		return lab_fail(err, -EPROTO, "%s: an answer that is none", path);
+	return code ? lab_fail_errno(err, -code, "%s: request '%c'", path, op) : 0;
 }
 
 int ram_forget(const char *socket, uint64_t deadline, struct lab_err *err)
@@ -576,8 +580,11 @@ int ram_track(struct ram *ram, const char *socket, uint64_t deadline, struct lab
 	autofree struct written_region *regions = calloc(REGIONS, sizeof(*regions));
 	int r = regions ? ask(socket, 't', deadline, err) : lab_fail(err, -ENOMEM, "out of memory");
 
-	for (uint64_t at = ram->addr; r >= 0 && at < ram->addr + ram->size;)
+	for (uint64_t at = ram->addr; r >= 0 && at < ram->addr + ram->size;) {
 		r = scan(ram, &at, regions);
+		if (r < 0)
+			lab_fail_errno(err, r, "remembering what is written");
+	}
 	ram->tracked = r >= 0;
 	return MIN(r, 0);
 }
