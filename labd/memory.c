@@ -116,7 +116,7 @@ static int digest_all(const char *path, json_t *files, struct lab_err *err)
 	struct dirent *de;
 	int r = dir ? 0 : lab_fail_errno(err, -errno, "%s", path);
 
-	while (!r && (de = readdir(dir))) {
+	while (!r && dir && (de = readdir(dir))) {
 		char hex[DIGEST_HEX];
 		uint64_t size = 0;
 
@@ -155,8 +155,9 @@ static void make_seal(const char *path, const json_t *files, char seal[MAX_SEAL]
 		boot = NULL;
 	snprintf(seal, MAX_SEAL, "%.36s", boot ? boot : "");
 	add_seal(seal, MAX_SEAL, dirfd, MANIFEST);
-	json_object_foreach((json_t *)files, name, file)
+	json_object_foreach((json_t *)files, name, file) {
 		add_seal(seal, MAX_SEAL, dirfd, name);
+	}
 }
 
 static json_t *manifest_new(struct labd *d, struct instance *in, const struct ram_chain *c,
