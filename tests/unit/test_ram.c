@@ -65,7 +65,7 @@ static char *map_decoys(const char *path, uint64_t size)
 	rg_map(at += size + MIB, path, size, rw, fixed, RAM_PAGE);
 	rg_map(at += size + MIB, path, size - RAM_PAGE, rw, fixed, 0);
 	rg_map(at += size + MIB, path, size + RAM_PAGE, rw, fixed, 0);
-	mmap(at += size + MIB, size, rw, fixed | MAP_ANONYMOUS, -1, 0);
+	(void)mmap(at += size + MIB, size, rw, fixed | MAP_ANONYMOUS, -1, 0);
 	rg_map(at += size + MIB, "ram.dir/ramdisk", size, rw, fixed, 0);
 	p = rg_map(at += size + MIB, path, size, rw, fixed, 0);
 	rg_map(at + size + MIB, ZERO, size, rw, fixed, 0);
@@ -263,6 +263,63 @@ static void test_delta_twice(void **state)
 	assert_string_equal(bits, "7-8,20");
 	rg_open_chain(&c, MIB, DIRS("base", "delta"));
 	rg_check_flat(&c);
+	ram_close(&ram);
+	rg_end(&g);
+}
+
+static int64_t diff(const char *const a[], const char *const b[], size_t common)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	struct ram_chain one, two;
+	int64_t n;
+
+	rg_open_chain(&one, 0, a);
+	rg_open_chain(&two, 0, b);
+	n = ram_chain_diff(&one, &two, common, &err);
+	assert_int_equal(ram_chain_diff(&two, &one, common, &err), n);
+	ram_chain_close(&one);
+	ram_chain_close(&two);
+	return n;
+}
+
+/* Two memories of one guest: how many pages are others */
+static void test_diff(void **state)
+{
+	struct ram_chain c;
+	struct ram ram;
+	struct ramguest g;
+	char was;
+
+	(void)state;
+	rg_start_on_base(&g, NULL, &ram, 2 * MIB);
+	was = rg_want[200 * RAM_PAGE];
+	rg_fill(&g, 10, 1, 'X');
+	rg_fill(&g, 200, 3, 'X');
+	rg_open_chain(&c, 2 * MIB, DIRS("base"));
+	rg_save(&ram, &c, "one");
+	rg_fill(&g, 200, 1, was); /* as it was in "base" */
+	rg_fill(&g, 511, 1, 'Y');
+	rg_open_chain(&c, 2 * MIB, DIRS("base", "one"));
+	rg_save(&ram, &c, "two");
+	rg_open_chain(&c, 2 * MIB, DIRS("base"));
+	rg_save(&ram, &c, "three"); /* the same as "two" */
+	for (size_t common = 0; common < 2; common++) {
+		assert_int_equal(diff(DIRS("base"), DIRS("base"), common), 0);
+		assert_int_equal(diff(DIRS("base"), DIRS("base", "one"), common), 4);
+		assert_int_equal(diff(DIRS("base"), DIRS("base", "one", "two"), common), 4);
+		assert_int_equal(diff(DIRS("base", "one", "two"), DIRS("base", "three"), common),
+				 0);
+	}
+	assert_int_equal(diff(DIRS("base", "one"), DIRS("base", "one", "two"), 2), 2);
+	assert_int_equal(diff(DIRS("base", "one"), DIRS("base", "one"), 2), 0);
+	ram_close(&ram);
+	rg_end(&g);
+	/* of another size: all are */
+	rg_start(&g, ZERO, 3 * MIB);
+	rg_open_ram(&g, &ram);
+	c.size = 3 * MIB;
+	rg_save(&ram, &c, "large");
+	assert_int_equal(diff(DIRS("base"), DIRS("large"), 0), PAGES(3 * MIB));
 	ram_close(&ram);
 	rg_end(&g);
 }
@@ -681,12 +738,12 @@ int main(void)
 		T(test_open),		T(test_open_one_of_many),
 		T(test_open_long_name), T(test_open_ended),
 		T(test_whole),		T(test_delta),
-		T(test_delta_twice),	T(test_load),
-		T(test_many),		T(test_odd_size),
-		T(test_damaged),	T(test_too_long),
-		T(test_other_size),	T(test_disk_full),
-		T(test_ended),		T(test_ends_meanwhile),
-		T(test_unmapped),
+		T(test_delta_twice),	T(test_diff),
+		T(test_load),		T(test_many),
+		T(test_odd_size),	T(test_damaged),
+		T(test_too_long),	T(test_other_size),
+		T(test_disk_full),	T(test_ended),
+		T(test_ends_meanwhile), T(test_unmapped),
 	};
 
 	return cmocka_run_group_tests(tests, rg_set_up_all, rg_tear_down_all);
