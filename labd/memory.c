@@ -75,17 +75,18 @@ const char *memory_file(struct labd *d, const char *dir, char *buf)
 	return row && *row->base ? memory_file(d, row->base, buf) : io_path(buf, "%s/ram", dir);
 }
 
-int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool *whole,
 		 struct ram_chain *c, struct lab_err *err)
 {
 	char dir[IO_PATH];
 	int r = *in->memory ? memory_open(d, in->memory, c, err) : 0;
 
+	*whole |= c->n == RAM_MAX_CHAIN;
 	disks_frozen_dir(d, in, snapshot, dir);
 	if (!r)
 		r = io_mkdirs(dir, 0711);
 	if (!r)
-		r = whole ? ram_chain_flatten(c, dir, err) : ram_chain_create(c, dir, err);
+		r = *whole ? ram_chain_flatten(c, dir, err) : ram_chain_create(c, dir, err);
 	return lab_wrap(err, r, "its memory");
 }
 
