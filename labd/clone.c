@@ -88,17 +88,18 @@ static int derive_memory(struct labd *d, const struct instance *from, int64_t sn
 {
 	char src[IO_PATH], dir[IO_PATH];
 	struct ram_chain chain = { 0 };
+	bool whole = false;
 	int r = memory_fits(d, to, disks_frozen_dir(d, from, snapshot, src), err);
 
 	if (r < 0)
 		return r;
 	/* what it stands on, as if it had been restored from there */
 	snprintf(to->memory, sizeof(to->memory), "%.511s", src);
-	r = memory_begin(d, to, derived, false, &chain, err);
+	r = memory_begin(d, to, derived, &whole, &chain, err);
 	if (!r)
 		r = copy_state(src, disks_frozen_dir(d, to, derived, dir), err);
 	if (!r)
-		r = memory_finish(d, to, derived, false, &chain, err);
+		r = memory_finish(d, to, derived, whole, &chain, err);
 	ram_chain_close(&chain);
 	to->memory[0] = '\0';
 	return r;

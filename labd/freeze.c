@@ -58,7 +58,7 @@ static int open_memory(struct member *m)
 	if (!r)
 		r = ram_open(in->pid, in->guest->proc.pidfd, m->chain.size, &m->ram, &m->err);
 	if (!r)
-		r = memory_begin(m->d, in, m->snapshot, m->whole, &m->chain, &m->err);
+		r = memory_begin(m->d, in, m->snapshot, &m->whole, &m->chain, &m->err);
 	return r;
 }
 

@@ -75,17 +75,18 @@ const char *memory_file(struct labd *d, const char *dir, char *buf)
 	return row && *row->base ? memory_file(d, row->base, buf) : io_path(buf, "%s/ram", dir);
 }
 
-int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool *whole,
 		 struct ram_chain *c, struct lab_err *err)
 {
 	char dir[IO_PATH];
 	int r = *in->memory ? memory_open(d, in->memory, c, err) : 0;
 
+	*whole |= c->n == RAM_MAX_CHAIN;
 	disks_frozen_dir(d, in, snapshot, dir);
 	if (!r)
 		r = io_mkdirs(dir, 0711);
 	if (!r)
-		r = whole ? ram_chain_flatten(c, dir, err) : ram_chain_create(c, dir, err);
+		r = *whole ? ram_chain_flatten(c, dir, err) : ram_chain_create(c, dir, err);
 	return lab_wrap(err, r, "its memory");
 }
 
@@ -116,7 +117,7 @@ static int digest_all(const char *path, json_t *files, struct lab_err *err)
 	struct dirent *de;
 	int r = dir ? 0 : lab_fail_errno(err, -errno, "%s", path);
 
-	while (!r && (de = readdir(dir))) {
+	while (!r && dir && (de = readdir(dir))) {
 		char hex[DIGEST_HEX];
 		uint64_t size = 0;
 
@@ -155,8 +156,9 @@ static void make_seal(const char *path, const json_t *files, char seal[MAX_SEAL]
 		boot = NULL;
 	snprintf(seal, MAX_SEAL, "%.36s", boot ? boot : "");
 	add_seal(seal, MAX_SEAL, dirfd, MANIFEST);
-	json_object_foreach((json_t *)files, name, file)
+	json_object_foreach((json_t *)files, name, file) {
 		add_seal(seal, MAX_SEAL, dirfd, name);
+	}
 }
 
 static json_t *manifest_new(struct labd *d, struct instance *in, const struct ram_chain *c,

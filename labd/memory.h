@@ -32,15 +32,15 @@ const char *memory_file(struct labd *d, const char *dir, char *buf);
 
 /**
  * memory_begin() - Begin to save an instance's memory for a snapshot
- * @whole:	it is to stand on nothing
+ * @whole:	it is to stand on nothing; set if no more can stand on what is there
  * @c:		@size is set by the caller
  */
-int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool *whole,
 		 struct ram_chain *c, struct lab_err *err);
 
 /**
  * memory_finish() - Bring all files to the disk, write the manifest and the row
- * @whole:	as given to memory_begin()
+ * @whole:	as memory_begin() has left it
  */
 int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
 		  struct ram_chain *c, struct lab_err *err);

@@ -197,7 +197,7 @@ static int create(struct ram_chain *c, const char *dir, int *ret, struct lab_err
 int ram_chain_create(struct ram_chain *c, const char *dir, struct lab_err *err)
 {
 	uint8_t *map = c->n ? calloc(1, map_bytes(c)) : NULL;
-	int fd, r;
+	int fd = -EBADF, r;
 
 	if (c->n && !map)
 		return lab_fail(err, -ENOMEM, "out of memory");
@@ -258,7 +258,7 @@ int ram_chain_flatten(struct ram_chain *c, const char *dir, struct lab_err *err)
 	struct ram_chain flat = { .size = c->size };
 	int r = buf ? ram_chain_create(&flat, dir, err) : lab_fail(err, -ENOMEM, "out of memory");
 
-	for (uint64_t page = 0; !r && c->n && page < c->size / RAM_PAGE; page += BATCH) {
+	for (uint64_t page = 0; !r && buf && c->n && page < c->size / RAM_PAGE; page += BATCH) {
 		unsigned int n = (unsigned int)MIN(BATCH, c->size / RAM_PAGE - page);
 
 		r = chain_read(c, page, n, buf);
@@ -330,13 +330,12 @@ int64_t ram_chain_diff(const struct ram_chain *a, const struct ram_chain *b, siz
 		       struct lab_err *err)
 {
 	autofree char *buf = malloc(2 * (size_t)BATCH * RAM_PAGE);
-	int64_t count = 0;
+	uint64_t pages = a->size == b->size ? a->size / RAM_PAGE : 0;
+	int64_t count = pages ? 0 : (int64_t)(MAX(a->size, b->size) / RAM_PAGE);
 
 	if (!buf)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	if (a->size != b->size)
-		return (int64_t)(MAX(a->size, b->size) / RAM_PAGE);
-	for (uint64_t page = 0; page < a->size / RAM_PAGE; page += BATCH) {
+	for (uint64_t page = 0; page < pages; page += BATCH) {
 		int64_t r = diff_batch(a, b, common, page, buf);
 
 		if (r < 0)
@@ -437,18 +436,23 @@ static int read_pagemap(const struct ram *ram, uint64_t page, unsigned int n, ui
 			 (ram->addr / RAM_PAGE + page) * sizeof(*entries));
 }
 
+static int check_fits(const struct ram *ram, const struct ram_chain *c, struct lab_err *err)
+{
+	if (c->n && c->size == ram->size)
+		return 0;
+	return lab_fail(err, -EINVAL,
+			"its memory has %" PRIu64 " bytes, and the saved one %" PRIu64, ram->size,
+			c->n ? c->size : 0);
+}
+
 static int sync_all(const struct ram *ram, struct ram_chain *c, bool save, struct lab_err *err)
 {
 	autofree struct sync *s = malloc(sizeof(*s));
-	autofree uint64_t *entries = malloc(PART * sizeof(*entries));
+	autofree uint64_t *entries = calloc(PART, sizeof(*entries));
 	int r = 0;
 
 	if (!s || !entries)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	if (!c->n || c->size != ram->size)
-		return lab_fail(err, -EINVAL,
-				"its memory has %" PRIu64 " bytes, and the saved one %" PRIu64,
-				ram->size, c->n ? c->size : 0);
 	s->ram = ram;
 	s->c = c;
 	s->save = save;
@@ -465,12 +469,12 @@ static int sync_all(const struct ram *ram, struct ram_chain *c, bool save, struc
 
 int ram_save(const struct ram *ram, struct ram_chain *c, struct lab_err *err)
 {
-	return sync_all(ram, c, true, err);
+	return check_fits(ram, c, err) ?: sync_all(ram, c, true, err);
 }
 
 int ram_load(const struct ram *ram, struct ram_chain *c, struct lab_err *err)
 {
-	return sync_all(ram, c, false, err);
+	return check_fits(ram, c, err) ?: sync_all(ram, c, false, err);
 }
 
 int64_t ram_private(const struct ram *ram, struct lab_err *err)
@@ -501,11 +505,13 @@ static int connect_seqpacket(const char *path, struct lab_err *err)
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return lab_fail(err, -ENAMETOOLONG, "%s: too long a name for a socket", path);
-	strcpy(addr.sun_path, path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
 	return steal_fd(&fd);
 }
+
+#define MAX_ERRNO 4095 /* the kernel's */
 
 static int ask(const char *path, char op, uint64_t deadline, struct lab_err *err)
 {
@@ -522,7 +528,9 @@ static int ask(const char *path, char op, uint64_t deadline, struct lab_err *err
 		return lab_fail(err, -ETIMEDOUT, "%s: no answer", path);
 	if (RETRY(recv(fd, &code, sizeof(code), 0)) != sizeof(code))
 		return lab_fail(err, -ECONNRESET, "%s: it was closed", path);
-	return code ? lab_fail_errno(err, -abs(code), "%s: request '%c'", path, op) : 0;
+	if (code < 0 || code > MAX_ERRNO)
+		return lab_fail(err, -EPROTO, "%s: an answer that is none", path);
+	return code ? lab_fail_errno(err, -code, "%s: request '%c'", path, op) : 0;
 }
 
 int ram_forget(const char *socket, uint64_t deadline, struct lab_err *err)
@@ -576,8 +584,11 @@ int ram_track(struct ram *ram, const char *socket, uint64_t deadline, struct lab
 	autofree struct written_region *regions = calloc(REGIONS, sizeof(*regions));
 	int r = regions ? ask(socket, 't', deadline, err) : lab_fail(err, -ENOMEM, "out of memory");
 
-	for (uint64_t at = ram->addr; r >= 0 && at < ram->addr + ram->size;)
+	for (uint64_t at = ram->addr; r >= 0 && at < ram->addr + ram->size;) {
 		r = scan(ram, &at, regions);
+		if (r < 0)
+			lab_fail_errno(err, r, "remembering what is written");
+	}
 	ram->tracked = r >= 0;
 	return MIN(r, 0);
 }
@@ -593,15 +604,13 @@ static int sync_region(struct sync *s, const struct written_region *region)
 	return r;
 }
 
-int ram_save_again(const struct ram *ram, struct ram_chain *c, struct lab_err *err)
+static int save_written(const struct ram *ram, struct ram_chain *c, struct lab_err *err)
 {
 	autofree struct written_region *regions = calloc(REGIONS, sizeof(*regions));
 	autofree struct sync *s = malloc(sizeof(*s));
 	uint64_t at = ram->addr;
 	int r = 0;
 
-	if (!ram->tracked)
-		return ram_save(ram, c, err);
 	if (!s || !regions)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	s->ram = ram;
@@ -614,4 +623,11 @@ int ram_save_again(const struct ram *ram, struct ram_chain *c, struct lab_err *e
 			r = sync_region(s, &regions[i]);
 	}
 	return r < 0 ? lab_fail_errno(err, r, "saving its memory") : 0;
+}
+
+int ram_save_again(const struct ram *ram, struct ram_chain *c, struct lab_err *err)
+{
+	if (!ram->tracked)
+		return ram_save(ram, c, err);
+	return check_fits(ram, c, err) ?: save_written(ram, c, err);
 }

@@ -92,17 +92,14 @@ static int add_block(EVP_MD_CTX *ctx, int fd, off_t at, char *block)
 	return 0;
 }
 
-int digest_sparse_fd(int fd, char buf[DIGEST_HEX], struct lab_err *err)
+static int digest_data(int fd, off_t size, char buf[DIGEST_HEX], struct lab_err *err)
 {
 	__attribute__((cleanup(free_ctx))) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	autofree char *block = malloc(SPARSE_BLOCK);
 	unsigned char md[SHA256_DIGEST_LENGTH];
-	off_t size = lseek(fd, 0, SEEK_END);
 
 	if (!ctx || !block || !EVP_DigestInit_ex(ctx, EVP_sha256(), NULL))
 		return lab_fail(err, -ENOMEM, "digest: out of memory");
-	if (size < 0)
-		return lab_fail_errno(err, -errno, "digest: size");
 	EVP_DigestUpdate(ctx, &size, sizeof(size));
 	for (off_t at = next_data(fd, 0, size); at < size;
 	     at = next_data(fd, at + SPARSE_BLOCK, size)) {
@@ -114,4 +111,12 @@ int digest_sparse_fd(int fd, char buf[DIGEST_HEX], struct lab_err *err)
 	EVP_DigestFinal_ex(ctx, md, NULL);
 	to_hex(buf, md);
 	return 0;
+}
+
+int digest_sparse_fd(int fd, char buf[DIGEST_HEX], struct lab_err *err)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+
+	return size < 0 ? lab_fail_errno(err, -errno, "digest: size")
+			: digest_data(fd, size, buf, err);
 }

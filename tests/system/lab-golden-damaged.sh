@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # a golden of which a file was damaged, or of another QEMU, is not used: the lab boots
-# TIMEOUT: 400
+# TIMEOUT: 600
 # REQUIRES: root tun dnsmasq curl jq qemu-system-x86_64
 . "${SRCDIR:-.}/tests/lib.sh"
 need tiny
@@ -21,7 +21,7 @@ golden_id()
 
 golden_dir()
 {
-	echo "$LABD_STATE/labs/$(api GET /v1/labs/lab | jq .id)/snapshots/$(golden_id)/$(inst a id)"
+	echo "$LABD_STATE/snapshots/$(golden_id)/$(inst a id)"
 }
 
 # The log of the newest job
@@ -146,4 +146,4 @@ check_eq "state of the lab" up "$(api GET /v1/labs/lab | jq -r .state)"
 
 labctl down lab
 labctl rm lab
-check_eq "what is left of the lab's files" "" "$(find "$LABD_STATE/labs" -mindepth 1 2>/dev/null)"
+check_eq "what is left of the lab's files" "" "$(find "$LABD_STATE/labs" "$LABD_STATE/snapshots" -mindepth 1 2>/dev/null)"

@@ -95,7 +95,8 @@ static const struct bad bad_files[] = {
 	/* keys */
 	{ "instances: {}\n", "1:1: expected the key lab: the lab's name" },
 	{ LAB "instnaces: {}\n", "2:1: unknown key 'instnaces'; did you mean 'instances'?" },
-	{ LAB "x: 1\n", "2:1: unknown key 'x'; known are: lab, description, networks, instances" },
+	{ LAB "x: 1\n",
+	  "2:1: unknown key 'x'; known are: lab, description, identity, networks, instances" },
 	{ LAB "lab: u\n", "2:1: 'lab' is given twice, first in line 1" },
 	{ TINY " }\n  b: { image: tiny }\n  a: { image: tiny }\n",
 	  "5:3: 'a' is given twice, first in line 3" },

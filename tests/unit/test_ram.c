@@ -2,15 +2,12 @@
 /*
  * test_ram.c - a guest's memory, saved and loaded; the guest is a child of the test
  *
- * The child does what it is told on a pipe. What its memory is to be is in @want, which
- * it shares with the test: it compares by itself, so nothing here is trusted to /proc.
- *
  * TIMEOUT: 120
  */
 #define _GNU_SOURCE
-#include "labd/ram.h"
 #include "lib/io.h"
 #include "lib/util.h"
+#include "tests/lib/ramguest.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,259 +16,10 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
-
-#define MIB (1024 * 1024U)
-#define BIG (20 * MIB) /* more than what the kernel is asked for at a time */
-#define PAGES(size) ((size) / RAM_PAGE)
-#define ZERO "/dev/zero"
-
-/* ---- the guest -------------------------------------------------------------- */
-
-enum op { FILL, READ, COMPARE, UNMAP };
-
-struct order {
-	enum op op;
-	uint64_t page, n;
-	int byte;
-};
-
-/**
- * struct guest - a process with memory
- * @order, @answer: pipes
- * @at:		where its memory is
- */
-struct guest {
-	pid_t pid;
-	int pidfd, order, answer;
-	char *at;
-	uint64_t size;
-};
-
-static char work_dir[64];
-static char *want;
-
-static bool obey(char *mem, uint64_t size, const struct order *o)
-{
-	volatile char sum = 0;
-
-	switch (o->op) {
-	case FILL:
-		memset(mem + o->page * RAM_PAGE, o->byte, o->n * RAM_PAGE);
-		break;
-	case READ:
-		for (uint64_t i = o->page; i < o->page + o->n; i++)
-			sum = (char)(sum + mem[i * RAM_PAGE]);
-		break;
-	case COMPARE:
-		return !memcmp(mem, want, size);
-	case UNMAP:
-		return !munmap(mem + o->page * RAM_PAGE, o->n * RAM_PAGE);
-	}
-	return true;
-}
-
-/* Map a file: @prot, @flags and @offset as mmap() has them */
-static char *map(char *at, const char *path, uint64_t size, int prot, int flags, off_t offset)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	char *p = fd < 0 ? MAP_FAILED : mmap(at, size, prot, flags, fd, offset);
-
-	close(fd);
-	return p;
-}
-
-typedef char *(*map_fn)(const char *path, uint64_t size);
-
-static char *map_one(const char *path, uint64_t size)
-{
-	return map(NULL, path, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
-}
-
-static void live(int order, int answer, map_fn map_memory, const char *path, uint64_t size)
-{
-	char *mem = map_memory(path, size);
-	struct order o;
-	bool ok;
-
-	if (write(answer, &mem, sizeof(mem)) != sizeof(mem))
-		_exit(1);
-	while (read(order, &o, sizeof(o)) == sizeof(o)) {
-		ok = obey(mem, size, &o);
-		if (write(answer, &ok, sizeof(ok)) != sizeof(ok))
-			break;
-	}
-	_exit(0);
-}
-
-static void guest_start_with(struct guest *g, map_fn map_memory, const char *path, uint64_t size)
-{
-	int order[2], answer[2];
-
-	assert_int_equal(pipe2(order, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(answer, O_CLOEXEC), 0);
-	g->pid = fork();
-	assert_true(g->pid >= 0);
-	if (!g->pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(order[1]);
-		live(order[0], answer[1], map_memory, path, size);
-	}
-	close(order[0]);
-	close(answer[1]);
-	g->pidfd = pidfd_open(g->pid, 0);
-	assert_true(g->pidfd >= 0);
-	g->order = order[1];
-	g->answer = answer[0];
-	g->size = size;
-	assert_int_equal(read(g->answer, &g->at, sizeof(g->at)), sizeof(g->at));
-	assert_ptr_not_equal(g->at, MAP_FAILED);
-}
-
-static void guest_start(struct guest *g, const char *path, uint64_t size)
-{
-	guest_start_with(g, map_one, path, size);
-}
-
-/* It has ended, and is a zombie still */
-static void guest_kill(const struct guest *g)
-{
-	siginfo_t info;
-
-	assert_int_equal(kill(g->pid, SIGKILL), 0);
-	assert_int_equal(waitid(P_PID, (id_t)g->pid, &info, WEXITED | WNOWAIT), 0);
-}
-
-static void guest_end(struct guest *g)
-{
-	kill(g->pid, SIGKILL);
-	assert_int_equal(waitpid(g->pid, NULL, 0), g->pid);
-	close(g->pidfd);
-	close(g->order);
-	close(g->answer);
-}
-
-static bool tell(struct guest *g, enum op op, uint64_t page, uint64_t n, int byte)
-{
-	struct order o = { op, page, n, byte };
-	bool ok = false;
-
-	assert_int_equal(write(g->order, &o, sizeof(o)), sizeof(o));
-	assert_int_equal(read(g->answer, &ok, sizeof(ok)), sizeof(ok));
-	return ok;
-}
-
-/* It writes, and that is wanted */
-static void fill(struct guest *g, uint64_t page, uint64_t n, int byte)
-{
-	memset(want + page * RAM_PAGE, byte, n * RAM_PAGE);
-	assert_true(tell(g, FILL, page, n, byte));
-}
-
-static bool as_wanted(struct guest *g)
-{
-	return tell(g, COMPARE, 0, 0, 0);
-}
-
-/* ---- memories ---------------------------------------------------------------- */
-
-static void open_ram(const struct guest *g, struct ram *ram)
-{
-	struct lab_err err = LAB_ERR_INIT;
-
-	if (ram_open(g->pid, g->pidfd, g->size, ram, &err) < 0)
-		fail_msg("%s", err.text);
-	assert_true((char *)(uintptr_t)ram->addr == g->at);
-	assert_int_equal(ram->size, g->size);
-}
-
-static void ok(int r, const struct lab_err *err)
-{
-	if (r < 0)
-		fail_msg("%d: %s", r, err->text);
-}
-
-/* Save to a new memory in @dir on top of a chain, and close it */
-static void save(const struct ram *ram, struct ram_chain *c, const char *dir)
-{
-	struct lab_err err = LAB_ERR_INIT;
-
-	assert_int_equal(io_mkdirs(dir, 0700), 0);
-	ok(ram_chain_create(c, dir, &err), &err);
-	ok(ram_save(ram, c, &err), &err);
-	ok(ram_chain_finish(c, dir, &err), &err);
-	ram_chain_close(c);
-}
-
-/* The chain of memories in @dirs, which end with NULL */
-static void open_chain(struct ram_chain *c, uint64_t size, const char *const dirs[])
-{
-	struct lab_err err = LAB_ERR_INIT;
-
-	*c = (struct ram_chain){ .size = size };
-	for (; *dirs; dirs++)
-		ok(ram_chain_push(c, *dirs, &err), &err);
-}
-
-#define DIRS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
-static bool file_is(const char *path, const char *data, size_t size)
-{
-	autofree char *text = NULL;
-	size_t len = 0;
-
-	assert_int_equal(io_read_file(AT_FDCWD, path, BIG, &text, &len), 0);
-	return len == size && !memcmp(text, data, size);
-}
-
-/* A whole memory made of a chain is what is wanted; the chain is closed */
-static void check_flat(struct ram_chain *c)
-{
-	struct lab_err err = LAB_ERR_INIT;
-	uint64_t size = c->size;
-
-	assert_int_equal(io_mkdirs("flat", 0700), 0);
-	ok(ram_chain_flatten(c, "flat", &err), &err);
-	assert_int_equal(c->n, 1);
-	assert_null(c->layers[0].map);
-	ok(ram_chain_finish(c, "flat", &err), &err);
-	ram_chain_close(c);
-	assert_true(file_is("flat/ram", want, size));
-	assert_int_equal(access("flat/ram.map", F_OK), -1);
-	assert_int_equal(io_remove_tree(AT_FDCWD, "flat"), 1);
-}
-
-static int set_up_all(void **state)
-{
-	const char *tmp = getenv("TEST_DIR");
-
-	(void)state;
-	want = mmap(NULL, BIG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	snprintf(work_dir, sizeof(work_dir), "%.40s/ram.XXXXXX", tmp ? tmp : "/tmp");
-	return want != MAP_FAILED && mkdtemp(work_dir) ? 0 : -1;
-}
-
-static int tear_down_all(void **state)
-{
-	(void)state;
-	munmap(want, BIG);
-	return io_remove_tree(AT_FDCWD, work_dir) == 1 ? 0 : -1;
-}
-
-/* Each test in an empty directory, with nothing wanted */
-static int set_up(void **state)
-{
-	(void)state;
-	memset(want, 0, BIG);
-	if (chdir("/") < 0 || io_remove_tree(AT_FDCWD, work_dir) < 0)
-		return -1;
-	return mkdir(work_dir, 0700) || chdir(work_dir) ? -1 : 0;
-}
 
 /* ---- finding it --------------------------------------------------------------- */
 
@@ -279,16 +27,16 @@ static void test_open(void **state)
 {
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram ram = { .mem = 77 };
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	guest_start(&g, ZERO, 3 * MIB);
+	rg_start(&g, ZERO, 3 * MIB);
 	assert_int_equal(ram_open(g.pid, g.pidfd, 2 * MIB, &ram, &err), -ENODATA);
 	assert_non_null(strstr(err.text, "restart it"));
 	assert_int_equal(ram_open(g.pid, g.pidfd, 0, &ram, &err), -ENODATA);
 	assert_int_equal(ram_open(g.pid, g.pidfd, 3 * MIB + 1, &ram, &err), -ENODATA);
 	assert_int_equal(ram.mem, 77);
-	open_ram(&g, &ram);
+	rg_open_ram(&g, &ram);
 	assert_string_equal(ram.mapped, ZERO);
 	ram_close(&ram);
 	assert_int_equal(ram.mem, -EBADF);
@@ -298,7 +46,7 @@ static void test_open(void **state)
 	assert_int_equal(ram_open(g.pid, g.pidfd, g.size, &ram, &err), 0);
 	assert_int_equal(ram.size, 3 * MIB);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /*
@@ -311,16 +59,16 @@ static char *map_decoys(const char *path, uint64_t size)
 	char *at = mmap(NULL, 10 * (size + MIB), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *p;
 
-	map(at, path, size, rw, MAP_FIXED | MAP_SHARED, 0);
-	map(at += size + MIB, path, size, PROT_READ, fixed, 0);
-	map(at += size + MIB, path, size, rw | PROT_EXEC, fixed, 0);
-	map(at += size + MIB, path, size, rw, fixed, RAM_PAGE);
-	map(at += size + MIB, path, size - RAM_PAGE, rw, fixed, 0);
-	map(at += size + MIB, path, size + RAM_PAGE, rw, fixed, 0);
-	mmap(at += size + MIB, size, rw, fixed | MAP_ANONYMOUS, -1, 0);
-	map(at += size + MIB, "ram.dir/ramdisk", size, rw, fixed, 0);
-	p = map(at += size + MIB, path, size, rw, fixed, 0);
-	map(at + size + MIB, ZERO, size, rw, fixed, 0);
+	rg_map(at, path, size, rw, MAP_FIXED | MAP_SHARED, 0);
+	rg_map(at += size + MIB, path, size, PROT_READ, fixed, 0);
+	rg_map(at += size + MIB, path, size, rw | PROT_EXEC, fixed, 0);
+	rg_map(at += size + MIB, path, size, rw, fixed, RAM_PAGE);
+	rg_map(at += size + MIB, path, size - RAM_PAGE, rw, fixed, 0);
+	rg_map(at += size + MIB, path, size + RAM_PAGE, rw, fixed, 0);
+	(void)mmap(at += size + MIB, size, rw, fixed | MAP_ANONYMOUS, -1, 0);
+	rg_map(at += size + MIB, "ram.dir/ramdisk", size, rw, fixed, 0);
+	p = rg_map(at += size + MIB, path, size, rw, fixed, 0);
+	rg_map(at + size + MIB, ZERO, size, rw, fixed, 0);
 	return p;
 }
 
@@ -333,23 +81,23 @@ static void test_open_one_of_many(void **state)
 {
 	char path[IO_PATH];
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
 	assert_int_equal(io_mkdirs("ram.dir", 0700), 0);
 	assert_int_equal(io_mkdirs("a dir\nof two", 0700), 0);
-	make_file("ram.dir/ramdisk", want, MIB);
-	make_file("a dir\nof two/ram", want, MIB + RAM_PAGE);
-	guest_start_with(&g, map_decoys, "a dir\nof two/ram", MIB);
-	open_ram(&g, &ram);
+	make_file("ram.dir/ramdisk", rg_want, MIB);
+	make_file("a dir\nof two/ram", rg_want, MIB + RAM_PAGE);
+	rg_start_with(&g, map_decoys, "a dir\nof two/ram", MIB);
+	rg_open_ram(&g, &ram);
 	/* as the kernel writes it */
-	assert_string_equal(ram.mapped, io_path(path, "%s/a dir\\012of two/ram", work_dir));
+	assert_string_equal(ram.mapped, io_path(path, "%s/a dir\\012of two/ram", rg_dir));
 	ram_close(&ram);
 	/* the snapshot that it was is gone, and it runs on */
 	assert_int_equal(unlink("a dir\nof two/ram"), 0);
-	open_ram(&g, &ram);
+	rg_open_ram(&g, &ram);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /* A name that is longer than what is read of a line */
@@ -357,7 +105,7 @@ static void test_open_long_name(void **state)
 {
 	char name[201], path[IO_PATH] = ".";
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
 	memset(name, 'n', sizeof(name) - 1);
@@ -369,22 +117,22 @@ static void test_open_long_name(void **state)
 	}
 	assert_int_equal(io_mkdirs(path, 0700), 0);
 	snprintf(path + strlen(path), sizeof(path) - strlen(path), "/ram");
-	make_file(path, want, MIB);
-	guest_start(&g, path, MIB);
+	make_file(path, rg_want, MIB);
+	rg_start(&g, path, MIB);
 	/* not found, rather than something else at the end of the line */
 	assert_int_equal(ram_open(g.pid, g.pidfd, MIB, &ram, NULL), -ENODATA);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 static void test_open_ended(void **state)
 {
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram ram = { .mem = 77 };
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	guest_start(&g, ZERO, MIB);
-	guest_kill(&g);
+	rg_start(&g, ZERO, MIB);
+	rg_kill(&g);
 	assert_int_equal(ram_open(g.pid, g.pidfd, g.size, &ram, &err), -ESRCH);
 	assert_non_null(strstr(err.text, "has ended"));
 	assert_int_equal(waitpid(g.pid, NULL, 0), g.pid);
@@ -394,11 +142,11 @@ static void test_open_ended(void **state)
 	close(g.answer);
 	int old = g.pidfd;
 
-	guest_start(&g, ZERO, MIB);
+	rg_start(&g, ZERO, MIB);
 	assert_int_equal(ram_open(g.pid, old, g.size, &ram, &err), -ESRCH);
 	assert_int_equal(ram.mem, 77);
 	close(old);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /* ---- saving --------------------------------------------------------------------- */
@@ -408,37 +156,37 @@ static void test_whole(void **state)
 	struct ram_chain c = { .size = 2 * MIB };
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	guest_start(&g, ZERO, 2 * MIB);
-	open_ram(&g, &ram);
-	fill(&g, 0, 1, 'a');
-	fill(&g, 63, 3, 'b'); /* over the end of a batch */
-	fill(&g, 100, 200, 'c'); /* more neighbours than a batch has */
-	fill(&g, 301, 1, 0); /* written, and the same */
-	fill(&g, 511, 1, 'd'); /* the last one */
-	tell(&g, READ, 400, 20, 0);
+	rg_start(&g, ZERO, 2 * MIB);
+	rg_open_ram(&g, &ram);
+	rg_fill(&g, 0, 1, 'a');
+	rg_fill(&g, 63, 3, 'b'); /* over the end of a batch */
+	rg_fill(&g, 100, 200, 'c'); /* more neighbours than a batch has */
+	rg_fill(&g, 301, 1, 0); /* written, and the same */
+	rg_fill(&g, 511, 1, 'd'); /* the last one */
+	rg_tell(&g, RG_READ, 400, 20, 0);
 	assert_in_range(ram_private(&ram, &err), 206, 512);
 	assert_int_equal(io_mkdirs("whole", 0700), 0);
-	ok(ram_chain_create(&c, "whole", &err), &err);
+	rg_ok(ram_chain_create(&c, "whole", &err), &err);
 	assert_int_equal(c.n, 1);
-	ok(ram_save(&ram, &c, &err), &err);
+	rg_ok(ram_save(&ram, &c, &err), &err);
 	assert_int_equal(c.written, 205 * RAM_PAGE);
-	ok(ram_save(&ram, &c, &err), &err);
+	rg_ok(ram_save(&ram, &c, &err), &err);
 	assert_int_equal(c.written, 205 * RAM_PAGE); /* there is nothing more to do */
-	fill(&g, 0, 1, 'e');
-	fill(&g, 100, 1, 0);
-	ok(ram_save(&ram, &c, &err), &err);
+	rg_fill(&g, 0, 1, 'e');
+	rg_fill(&g, 100, 1, 0);
+	rg_ok(ram_save(&ram, &c, &err), &err);
 	assert_int_equal(c.written, 207 * RAM_PAGE);
-	ok(ram_chain_finish(&c, "whole", &err), &err);
+	rg_ok(ram_chain_finish(&c, "whole", &err), &err);
 	ram_chain_close(&c);
-	assert_true(file_is("whole/ram", want, 2 * MIB));
+	assert_true(rg_file_is("whole/ram", rg_want, 2 * MIB));
 	assert_int_equal(access("whole/ram.map", F_OK), -1);
-	open_chain(&c, 2 * MIB, DIRS("whole"));
-	check_flat(&c);
+	rg_open_chain(&c, 2 * MIB, DIRS("whole"));
+	rg_check_flat(&c);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /* What the pages of a map are: "5,100-102" */
@@ -458,50 +206,32 @@ static void read_bits(const char *path, char *buf, size_t size)
 	}
 }
 
-/* A memory in "base", and a guest that maps it */
-static void start_on_base(struct guest *g, struct ram *ram, uint64_t size)
-{
-	struct ram_chain c = { .size = size };
-
-	guest_start(g, ZERO, size);
-	open_ram(g, ram);
-	for (uint64_t i = 0; i < PAGES(size); i += 3)
-		fill(g, i, MIN((uint64_t)2, PAGES(size) - i), 'a' + (int)(i % 23));
-	save(ram, &c, "base");
-	ram_close(ram);
-	guest_end(g);
-	guest_start(g, "base/ram", size);
-	open_ram(g, ram);
-	assert_true(as_wanted(g));
-	assert_int_equal(ram_private(ram, NULL), 0);
-}
-
 static void test_delta(void **state)
 {
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram_chain c;
 	char bits[256];
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	start_on_base(&g, &ram, 2 * MIB);
-	fill(&g, 5, 1, 'X');
-	fill(&g, 9, 1, want[9 * RAM_PAGE]); /* the same: the guest's own, but not another */
-	fill(&g, 12, 1, 0); /* was not zero */
-	fill(&g, 130, 150, 'Y');
-	fill(&g, 511, 1, 'Z');
-	tell(&g, READ, 300, 100, 0);
+	rg_start_on_base(&g, NULL, &ram, 2 * MIB);
+	rg_fill(&g, 5, 1, 'X');
+	rg_fill(&g, 9, 1, rg_want[9 * RAM_PAGE]); /* the same: the guest's own, but not another */
+	rg_fill(&g, 12, 1, 0); /* was not zero */
+	rg_fill(&g, 130, 150, 'Y');
+	rg_fill(&g, 511, 1, 'Z');
+	rg_tell(&g, RG_READ, 300, 100, 0);
 	assert_int_equal(ram_private(&ram, &err), 154);
-	open_chain(&c, 2 * MIB, DIRS("base"));
-	save(&ram, &c, "delta");
+	rg_open_chain(&c, 2 * MIB, DIRS("base"));
+	rg_save(&ram, &c, "delta");
 	assert_int_equal(c.written, 153 * RAM_PAGE);
 	read_bits("delta/ram.map", bits, sizeof(bits));
 	assert_string_equal(bits, "5,12,130-279,511");
-	open_chain(&c, 2 * MIB, DIRS("base", "delta"));
-	check_flat(&c);
+	rg_open_chain(&c, 2 * MIB, DIRS("base", "delta"));
+	rg_check_flat(&c);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /* Saved while it runs: what has changed back since is in the map, and right */
@@ -511,30 +241,87 @@ static void test_delta_twice(void **state)
 	struct ram_chain c;
 	char bits[256], was;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	start_on_base(&g, &ram, MIB);
-	was = want[7 * RAM_PAGE];
-	open_chain(&c, MIB, DIRS("base"));
+	rg_start_on_base(&g, NULL, &ram, MIB);
+	was = rg_want[7 * RAM_PAGE];
+	rg_open_chain(&c, MIB, DIRS("base"));
 	assert_int_equal(io_mkdirs("delta", 0700), 0);
-	ok(ram_chain_create(&c, "delta", &err), &err);
-	ok(ram_save(&ram, &c, &err), &err);
+	rg_ok(ram_chain_create(&c, "delta", &err), &err);
+	rg_ok(ram_save(&ram, &c, &err), &err);
 	assert_int_equal(c.written, 0);
-	fill(&g, 7, 2, 'X');
-	ok(ram_save(&ram, &c, &err), &err);
-	fill(&g, 7, 1, was);
-	fill(&g, 20, 1, 'Y');
-	ok(ram_save(&ram, &c, &err), &err);
+	rg_fill(&g, 7, 2, 'X');
+	rg_ok(ram_save(&ram, &c, &err), &err);
+	rg_fill(&g, 7, 1, was);
+	rg_fill(&g, 20, 1, 'Y');
+	rg_ok(ram_save(&ram, &c, &err), &err);
 	assert_int_equal(c.written, 4 * RAM_PAGE);
-	ok(ram_chain_finish(&c, "delta", &err), &err);
+	rg_ok(ram_chain_finish(&c, "delta", &err), &err);
 	ram_chain_close(&c);
 	read_bits("delta/ram.map", bits, sizeof(bits));
 	assert_string_equal(bits, "7-8,20");
-	open_chain(&c, MIB, DIRS("base", "delta"));
-	check_flat(&c);
+	rg_open_chain(&c, MIB, DIRS("base", "delta"));
+	rg_check_flat(&c);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
+}
+
+static int64_t diff(const char *const a[], const char *const b[], size_t common)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	struct ram_chain one, two;
+	int64_t n;
+
+	rg_open_chain(&one, 0, a);
+	rg_open_chain(&two, 0, b);
+	n = ram_chain_diff(&one, &two, common, &err);
+	assert_int_equal(ram_chain_diff(&two, &one, common, &err), n);
+	ram_chain_close(&one);
+	ram_chain_close(&two);
+	return n;
+}
+
+/* Two memories of one guest: how many pages are others */
+static void test_diff(void **state)
+{
+	struct ram_chain c;
+	struct ram ram;
+	struct ramguest g;
+	char was;
+
+	(void)state;
+	rg_start_on_base(&g, NULL, &ram, 2 * MIB);
+	was = rg_want[200 * RAM_PAGE];
+	rg_fill(&g, 10, 1, 'X');
+	rg_fill(&g, 200, 3, 'X');
+	rg_open_chain(&c, 2 * MIB, DIRS("base"));
+	rg_save(&ram, &c, "one");
+	rg_fill(&g, 200, 1, was); /* as it was in "base" */
+	rg_fill(&g, 511, 1, 'Y');
+	rg_open_chain(&c, 2 * MIB, DIRS("base", "one"));
+	rg_save(&ram, &c, "two");
+	rg_open_chain(&c, 2 * MIB, DIRS("base"));
+	rg_save(&ram, &c, "three"); /* the same as "two" */
+	for (size_t common = 0; common < 2; common++) {
+		assert_int_equal(diff(DIRS("base"), DIRS("base"), common), 0);
+		assert_int_equal(diff(DIRS("base"), DIRS("base", "one"), common), 4);
+		assert_int_equal(diff(DIRS("base"), DIRS("base", "one", "two"), common), 4);
+		assert_int_equal(diff(DIRS("base", "one", "two"), DIRS("base", "three"), common),
+				 0);
+	}
+	assert_int_equal(diff(DIRS("base", "one"), DIRS("base", "one", "two"), 2), 2);
+	assert_int_equal(diff(DIRS("base", "one"), DIRS("base", "one"), 2), 0);
+	ram_close(&ram);
+	rg_end(&g);
+	/* of another size: all are */
+	rg_start(&g, ZERO, 3 * MIB);
+	rg_open_ram(&g, &ram);
+	c.size = 3 * MIB;
+	rg_save(&ram, &c, "large");
+	assert_int_equal(diff(DIRS("base"), DIRS("large"), 0), PAGES(3 * MIB));
+	ram_close(&ram);
+	rg_end(&g);
 }
 
 /* ---- loading -------------------------------------------------------------------- */
@@ -545,53 +332,53 @@ static void test_load(void **state)
 	autofree char *base = malloc(2 * MIB), *first = malloc(2 * MIB);
 	struct ram_chain c;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	start_on_base(&g, &ram, 2 * MIB);
-	memcpy(base, want, 2 * MIB);
-	fill(&g, 0, 70, 'X');
-	fill(&g, 500, 12, 'Y');
-	open_chain(&c, 2 * MIB, DIRS("base"));
-	save(&ram, &c, "first");
-	memcpy(first, want, 2 * MIB);
-	fill(&g, 60, 20, 'Z');
-	fill(&g, 499, 2, want[498 * RAM_PAGE]);
-	open_chain(&c, 2 * MIB, DIRS("base", "first"));
-	save(&ram, &c, "second");
+	rg_start_on_base(&g, NULL, &ram, 2 * MIB);
+	memcpy(base, rg_want, 2 * MIB);
+	rg_fill(&g, 0, 70, 'X');
+	rg_fill(&g, 500, 12, 'Y');
+	rg_open_chain(&c, 2 * MIB, DIRS("base"));
+	rg_save(&ram, &c, "first");
+	memcpy(first, rg_want, 2 * MIB);
+	rg_fill(&g, 60, 20, 'Z');
+	rg_fill(&g, 499, 2, rg_want[498 * RAM_PAGE]);
+	rg_open_chain(&c, 2 * MIB, DIRS("base", "first"));
+	rg_save(&ram, &c, "second");
 
 	/* back to each of them, in the process that has run, and in one that has not */
 	for (int fresh = 0; fresh < 2; fresh++) {
-		memcpy(want, base, 2 * MIB);
-		open_chain(&c, 2 * MIB, DIRS("base"));
-		assert_true(as_wanted(&g) == fresh);
-		ok(ram_load(&ram, &c, &err), &err);
+		memcpy(rg_want, base, 2 * MIB);
+		rg_open_chain(&c, 2 * MIB, DIRS("base"));
+		assert_true(rg_as_wanted(&g) == fresh);
+		rg_ok(ram_load(&ram, &c, &err), &err);
 		ram_chain_close(&c);
-		assert_true(as_wanted(&g));
-		memcpy(want, first, 2 * MIB);
-		open_chain(&c, 2 * MIB, DIRS("base", "first"));
-		ok(ram_load(&ram, &c, &err), &err);
+		assert_true(rg_as_wanted(&g));
+		memcpy(rg_want, first, 2 * MIB);
+		rg_open_chain(&c, 2 * MIB, DIRS("base", "first"));
+		rg_ok(ram_load(&ram, &c, &err), &err);
 		assert_int_equal(c.written, 82 * RAM_PAGE);
-		ok(ram_load(&ram, &c, &err), &err);
+		rg_ok(ram_load(&ram, &c, &err), &err);
 		assert_int_equal(c.written, 82 * RAM_PAGE);
-		assert_true(as_wanted(&g));
-		check_flat(&c);
-		memset(want + 60 * RAM_PAGE, 'Z', 20 * RAM_PAGE);
-		memcpy(want + 499 * RAM_PAGE, want + 498 * RAM_PAGE, RAM_PAGE);
-		memcpy(want + 500 * RAM_PAGE, want + 498 * RAM_PAGE, RAM_PAGE);
-		open_chain(&c, 2 * MIB, DIRS("base", "first", "second"));
-		ok(ram_load(&ram, &c, &err), &err);
-		assert_true(as_wanted(&g));
-		check_flat(&c);
+		assert_true(rg_as_wanted(&g));
+		rg_check_flat(&c);
+		memset(rg_want + 60 * RAM_PAGE, 'Z', 20 * RAM_PAGE);
+		memcpy(rg_want + 499 * RAM_PAGE, rg_want + 498 * RAM_PAGE, RAM_PAGE);
+		memcpy(rg_want + 500 * RAM_PAGE, rg_want + 498 * RAM_PAGE, RAM_PAGE);
+		rg_open_chain(&c, 2 * MIB, DIRS("base", "first", "second"));
+		rg_ok(ram_load(&ram, &c, &err), &err);
+		assert_true(rg_as_wanted(&g));
+		rg_check_flat(&c);
 		ram_close(&ram);
-		guest_end(&g);
-		guest_start(&g, "base/ram", 2 * MIB);
-		open_ram(&g, &ram);
+		rg_end(&g);
+		rg_start(&g, "base/ram", 2 * MIB);
+		rg_open_ram(&g, &ram);
 	}
 	/* none of it has changed what others map */
-	assert_true(file_is("base/ram", base, 2 * MIB));
+	assert_true(rg_file_is("base/ram", base, 2 * MIB));
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 #define LAYERS 8
@@ -605,10 +392,10 @@ static void test_many(void **state)
 	unsigned short seed[3] = { 1, 2, 3 };
 	struct ram_chain c;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	start_on_base(&g, &ram, size);
+	rg_start_on_base(&g, NULL, &ram, size);
 	for (int i = 0; i < LAYERS; i++) {
 		const char *dirs[LAYERS + 2] = { "base" };
 
@@ -616,15 +403,15 @@ static void test_many(void **state)
 			uint64_t page = (uint64_t)nrand48(seed) % pages;
 			uint64_t n = (uint64_t)nrand48(seed) % 100 + 1;
 
-			fill(&g, page, MIN(n, pages - page), (int)(nrand48(seed) % 4));
+			rg_fill(&g, page, MIN(n, pages - page), (int)(nrand48(seed) % 4));
 		}
 		for (int k = 0; k < i; k++)
 			dirs[k + 1] = names[k];
 		snprintf(names[i], sizeof(names[i]), "%d", i);
-		open_chain(&c, size, dirs);
-		save(&ram, &c, names[i]);
+		rg_open_chain(&c, size, dirs);
+		rg_save(&ram, &c, names[i]);
 		then[i] = malloc(size);
-		memcpy(then[i], want, size);
+		memcpy(then[i], rg_want, size);
 	}
 	for (int k = 0; k < 2 * LAYERS; k++) {
 		const char *dirs[LAYERS + 2] = { "base" };
@@ -632,18 +419,18 @@ static void test_many(void **state)
 
 		for (int l = 0; l <= i; l++)
 			dirs[l + 1] = names[l];
-		open_chain(&c, size, dirs);
-		ok(ram_load(&ram, &c, &err), &err);
-		memcpy(want, then[i], size);
-		assert_true(as_wanted(&g));
-		if (k < LAYERS)
-			check_flat(&c);
+		rg_open_chain(&c, size, dirs);
+		rg_ok(ram_load(&ram, &c, &err), &err);
+		memcpy(rg_want, then[i], size);
+		assert_true(rg_as_wanted(&g));
+		if (k % 4 == 0)
+			rg_check_flat(&c);
 		ram_chain_close(&c);
 	}
 	for (int i = 0; i < LAYERS; i++)
 		free(then[i]);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /* No whole number of batches, nor of bytes in the map */
@@ -653,21 +440,21 @@ static void test_odd_size(void **state)
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram_chain c = { .size = size };
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 	char bits[64];
 	int fd;
 
 	(void)state;
-	guest_start(&g, ZERO, MIB);
-	open_ram(&g, &ram);
+	rg_start(&g, ZERO, MIB);
+	rg_open_ram(&g, &ram);
 	ram.size = size;
-	fill(&g, 90, 11, 'a');
-	tell(&g, FILL, 101, 20, 'b'); /* behind its end */
-	save(&ram, &c, "base");
+	rg_fill(&g, 90, 11, 'a');
+	rg_tell(&g, RG_FILL, 101, 20, 'b'); /* behind its end */
+	rg_save(&ram, &c, "base");
 	assert_int_equal(c.written, 11 * RAM_PAGE);
-	fill(&g, 99, 2, 'c');
-	open_chain(&c, size, DIRS("base"));
-	save(&ram, &c, "delta");
+	rg_fill(&g, 99, 2, 'c');
+	rg_open_chain(&c, size, DIRS("base"));
+	rg_save(&ram, &c, "delta");
 	read_bits("delta/ram.map", bits, sizeof(bits));
 	assert_string_equal(bits, "99-100");
 	/* bits behind the last page say nothing */
@@ -678,16 +465,16 @@ static void test_odd_size(void **state)
 	close(fd);
 	read_bits("delta/ram.map", bits, sizeof(bits));
 	assert_string_equal(bits, "99-103");
-	open_chain(&c, size, DIRS("base", "delta"));
-	fill(&g, 95, 6, 'd');
-	ok(ram_load(&ram, &c, &err), &err);
-	memset(want + 95 * RAM_PAGE, 'a', 4 * RAM_PAGE);
-	memset(want + 99 * RAM_PAGE, 'c', 2 * RAM_PAGE);
-	memset(want + 101 * RAM_PAGE, 'b', 20 * RAM_PAGE);
-	assert_true(as_wanted(&g));
-	check_flat(&c);
+	rg_open_chain(&c, size, DIRS("base", "delta"));
+	rg_fill(&g, 95, 6, 'd');
+	rg_ok(ram_load(&ram, &c, &err), &err);
+	memset(rg_want + 95 * RAM_PAGE, 'a', 4 * RAM_PAGE);
+	memset(rg_want + 99 * RAM_PAGE, 'c', 2 * RAM_PAGE);
+	memset(rg_want + 101 * RAM_PAGE, 'b', 20 * RAM_PAGE);
+	assert_true(rg_as_wanted(&g));
+	rg_check_flat(&c);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /* ---- what must not work ----------------------------------------------------------- */
@@ -704,7 +491,7 @@ static void check_refused(const char *dir, int code, const char *words)
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram_chain c;
 
-	open_chain(&c, MIB, DIRS("base"));
+	rg_open_chain(&c, MIB, DIRS("base"));
 	assert_int_equal(ram_chain_push(&c, dir, &err), code);
 	if (!strstr(err.text, words))
 		fail_msg("'%s' does not say '%s'", err.text, words);
@@ -718,15 +505,15 @@ static void test_damaged(void **state)
 	uint8_t map[40] = { 0xff };
 	struct ram_chain c;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	start_on_base(&g, &ram, MIB);
-	fill(&g, 3, 1, 'X');
-	open_chain(&c, MIB, DIRS("base"));
-	save(&ram, &c, "delta");
+	rg_start_on_base(&g, NULL, &ram, MIB);
+	rg_fill(&g, 3, 1, 'X');
+	rg_open_chain(&c, MIB, DIRS("base"));
+	rg_save(&ram, &c, "delta");
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 
 	put_file("delta/ram.map", map, 31);
 	check_refused("delta", -EUCLEAN, "delta/ram.map");
@@ -778,8 +565,8 @@ static void test_too_long(void **state)
 	for (int i = 0; i < RAM_MAX_CHAIN; i++) {
 		snprintf(dir, sizeof(dir), "%d", i);
 		assert_int_equal(io_mkdirs(dir, 0700), 0);
-		ok(ram_chain_create(&c, dir, &err), &err);
-		ok(ram_chain_finish(&c, dir, &err), &err);
+		rg_ok(ram_chain_create(&c, dir, &err), &err);
+		rg_ok(ram_chain_finish(&c, dir, &err), &err);
 	}
 	assert_int_equal(descriptors(), before + RAM_MAX_CHAIN);
 	assert_int_equal(io_mkdirs("more", 0700), 0);
@@ -788,7 +575,7 @@ static void test_too_long(void **state)
 	assert_non_null(strstr(err.text, "64"));
 	assert_int_equal(c.n, RAM_MAX_CHAIN);
 	/* what is there can be made one */
-	check_flat(&c);
+	rg_check_flat(&c);
 	assert_int_equal(descriptors(), before);
 	/* and is not overwritten */
 	r = ram_chain_create(&c, "1", &err);
@@ -805,19 +592,19 @@ static void test_other_size(void **state)
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram_chain c = { .size = MIB };
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	guest_start(&g, ZERO, 2 * MIB);
-	open_ram(&g, &ram);
-	fill(&g, 0, PAGES(2 * MIB), 'a');
+	rg_start(&g, ZERO, 2 * MIB);
+	rg_open_ram(&g, &ram);
+	rg_fill(&g, 0, PAGES(2 * MIB), 'a');
 	c.size = 2 * MIB;
 	assert_int_equal(ram_save(&ram, &c, &err), -EINVAL);
 	assert_int_equal(ram_load(&ram, &c, &err), -EINVAL);
 	for (uint64_t size = MIB; size <= 3 * MIB; size += 2 * MIB) {
 		c.size = size;
 		assert_int_equal(io_mkdirs("base", 0700), 0);
-		ok(ram_chain_create(&c, "base", &err), &err);
+		rg_ok(ram_chain_create(&c, "base", &err), &err);
 		err.text[0] = '\0';
 		assert_int_equal(ram_save(&ram, &c, &err), -EINVAL);
 		assert_int_equal(ram_load(&ram, &c, &err), -EINVAL);
@@ -825,9 +612,9 @@ static void test_other_size(void **state)
 		ram_chain_close(&c);
 		assert_int_equal(io_remove_tree(AT_FDCWD, "base"), 1);
 	}
-	assert_true(as_wanted(&g));
+	assert_true(rg_as_wanted(&g));
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 static void test_disk_full(void **state)
@@ -835,21 +622,21 @@ static void test_disk_full(void **state)
 	struct ram_chain c = { .size = MIB };
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	guest_start(&g, ZERO, MIB);
-	open_ram(&g, &ram);
-	fill(&g, 0, 1, 'a');
+	rg_start(&g, ZERO, MIB);
+	rg_open_ram(&g, &ram);
+	rg_fill(&g, 0, 1, 'a');
 	assert_int_equal(io_mkdirs("base", 0700), 0);
-	ok(ram_chain_create(&c, "base", &err), &err);
+	rg_ok(ram_chain_create(&c, "base", &err), &err);
 	close(c.layers[0].fd);
 	c.layers[0].fd = open("/dev/full", O_RDWR | O_CLOEXEC);
 	assert_int_equal(ram_save(&ram, &c, &err), -ENOSPC);
 	assert_non_null(strstr(err.text, "No space"));
 	ram_chain_close(&c);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
 /* ---- it ends, or lies --------------------------------------------------------------- */
@@ -859,20 +646,20 @@ static void test_ended(void **state)
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram_chain c;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	start_on_base(&g, &ram, MIB);
-	fill(&g, 3, 1, 'X');
-	open_chain(&c, MIB, DIRS("base"));
+	rg_start_on_base(&g, NULL, &ram, MIB);
+	rg_fill(&g, 3, 1, 'X');
+	rg_open_chain(&c, MIB, DIRS("base"));
 	assert_int_equal(io_mkdirs("delta", 0700), 0);
-	ok(ram_chain_create(&c, "delta", &err), &err);
-	ok(ram_save(&ram, &c, &err), &err);
+	rg_ok(ram_chain_create(&c, "delta", &err), &err);
+	rg_ok(ram_save(&ram, &c, &err), &err);
 	for (int reaped = 0; reaped < 2; reaped++) {
 		if (reaped)
-			guest_end(&g);
+			rg_end(&g);
 		else
-			guest_kill(&g);
+			rg_kill(&g);
 		assert_int_equal(ram_save(&ram, &c, &err), -EIO);
 		assert_int_equal(ram_load(&ram, &c, &err), -EIO);
 		assert_int_equal(ram_private(&ram, &err), -EIO);
@@ -893,18 +680,18 @@ static void test_ends_meanwhile(void **state)
 	struct lab_err err = LAB_ERR_INIT;
 	pthread_t killer;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
 	for (int i = 0; i < 20; i++) {
 		struct ram_chain c = { .size = BIG };
 		int r;
 
-		guest_start(&g, ZERO, BIG);
-		open_ram(&g, &ram);
-		assert_true(tell(&g, FILL, 0, PAGES(BIG), 'a'));
+		rg_start(&g, ZERO, BIG);
+		rg_open_ram(&g, &ram);
+		assert_true(rg_tell(&g, RG_FILL, 0, PAGES(BIG), 'a'));
 		assert_int_equal(io_mkdirs("base", 0700), 0);
-		ok(ram_chain_create(&c, "base", &err), &err);
+		rg_ok(ram_chain_create(&c, "base", &err), &err);
 		assert_int_equal(pthread_create(&killer, NULL, kill_it, &g.pid), 0);
 		r = ram_save(&ram, &c, &err);
 		assert_int_equal(pthread_join(killer, NULL), 0);
@@ -914,7 +701,7 @@ static void test_ends_meanwhile(void **state)
 			assert_int_equal(c.written, BIG);
 		ram_chain_close(&c);
 		ram_close(&ram);
-		guest_end(&g);
+		rg_end(&g);
 		assert_int_equal(io_remove_tree(AT_FDCWD, "base"), 1);
 	}
 }
@@ -925,25 +712,25 @@ static void test_unmapped(void **state)
 	struct lab_err err = LAB_ERR_INIT;
 	struct ram_chain c;
 	struct ram ram;
-	struct guest g;
+	struct ramguest g;
 
 	(void)state;
-	start_on_base(&g, &ram, MIB);
-	fill(&g, 0, 200, 'X');
-	open_chain(&c, MIB, DIRS("base"));
-	save(&ram, &c, "delta");
-	assert_true(tell(&g, UNMAP, 100, 50, 0));
+	rg_start_on_base(&g, NULL, &ram, MIB);
+	rg_fill(&g, 0, 200, 'X');
+	rg_open_chain(&c, MIB, DIRS("base"));
+	rg_save(&ram, &c, "delta");
+	assert_true(rg_tell(&g, RG_UNMAP, 100, 50, 0));
 	assert_int_equal(ram_private(&ram, &err), 150);
-	open_chain(&c, MIB, DIRS("base", "delta"));
+	rg_open_chain(&c, MIB, DIRS("base", "delta"));
 	assert_int_equal(ram_load(&ram, &c, &err), -EIO);
 	assert_non_null(strstr(err.text, "loading"));
 	assert_int_equal(ram_open(g.pid, g.pidfd, MIB, &ram, &err), -ENODATA);
 	ram_chain_close(&c);
 	ram_close(&ram);
-	guest_end(&g);
+	rg_end(&g);
 }
 
-#define T(name) cmocka_unit_test_setup(name, set_up)
+#define T(name) cmocka_unit_test_setup(name, rg_set_up)
 
 int main(void)
 {
@@ -951,13 +738,13 @@ int main(void)
 		T(test_open),		T(test_open_one_of_many),
 		T(test_open_long_name), T(test_open_ended),
 		T(test_whole),		T(test_delta),
-		T(test_delta_twice),	T(test_load),
-		T(test_many),		T(test_odd_size),
-		T(test_damaged),	T(test_too_long),
-		T(test_other_size),	T(test_disk_full),
-		T(test_ended),		T(test_ends_meanwhile),
-		T(test_unmapped),
+		T(test_delta_twice),	T(test_diff),
+		T(test_load),		T(test_many),
+		T(test_odd_size),	T(test_damaged),
+		T(test_too_long),	T(test_other_size),
+		T(test_disk_full),	T(test_ended),
+		T(test_ends_meanwhile), T(test_unmapped),
 	};
 
-	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+	return cmocka_run_group_tests(tests, rg_set_up_all, rg_tear_down_all);
 }
