@@ -64,7 +64,7 @@ static int find_nics(const struct lab *lab, const char *const *ifnames, size_t n
 		if (!f->nics[i])
 			return lab_fail(err, -ENOENT, "there is no nic %.15s", ifnames[i]);
 	}
-	qsort(f->nics, n, sizeof(*f->nics), by_addr);
+	qsort(f->nics, n, sizeof(struct nic *), by_addr);
 	for (size_t i = 0; i < n; i++)
 		if (!i || f->nics[i] != f->nics[i - 1])
 			f->nics[kept++] = f->nics[i];
