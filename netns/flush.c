@@ -122,7 +122,7 @@ static int forget(struct lab *lab, struct flush *f, struct lab_err *err)
 			forward_reset(lab, f->nics[i]->addr);
 	if (all)
 		resolver_drop(lab);
-	r = conntrack_forget(all ? NULL : is_theirs, f);
+	r = conntrack_forget(lab, all ? NULL : is_theirs, f);
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot forget the connections of nics");
 	r = forget_links(lab, f);
