@@ -10,9 +10,9 @@
  * part of the old one. So they are deleted; what belongs to them meets a filter
  * that refuses by default.
  *
- * The socket is made when it is needed: it is rarely, and opening one may load the
- * kernel's module. Connections that are to go are gathered during the dump and deleted
- * behind it, each by its addresses and its number, so that one that is opened
+ * The socket is made when it is first needed, for that may load the kernel's module,
+ * and kept: closing it takes the kernel some 10 ms. Connections that are to go are gathered during
+ * the dump and deleted behind it, each by its addresses and its number, so that one that is opened
  * in between with the same addresses stays.
  */
 #define _GNU_SOURCE
@@ -169,16 +169,22 @@ static bool is_missing(int code)
 	return code == -EINVAL || code == -EOPNOTSUPP || code == -EPROTONOSUPPORT;
 }
 
-int conntrack_forget(bool (*match)(void *arg, struct in_addr src, struct in_addr dst), void *arg)
+int conntrack_forget(struct lab *lab,
+		     bool (*match)(void *arg, struct in_addr src, struct in_addr dst), void *arg)
 {
-	struct nl_sock *sock = netlink_open(NETLINK_NETFILTER);
 	struct search s = { .match = match, .arg = arg };
 	int r;
 
-	if (!sock)
+	if (!lab->conntrack)
+		lab->conntrack = netlink_open(NETLINK_NETFILTER);
+	if (!lab->conntrack)
 		return 0;
 	STAILQ_INIT(&s.found);
-	r = match ? forget_some(sock, &s) : forget_all(sock);
-	netlink_close(sock);
+	r = match ? forget_some(lab->conntrack, &s) : forget_all(lab->conntrack);
 	return is_missing(r) ? 0 : r;
+}
+
+void conntrack_end(struct lab *lab)
+{
+	lab->conntrack = netlink_close(lab->conntrack);
 }

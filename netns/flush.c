@@ -64,7 +64,7 @@ static int find_nics(const struct lab *lab, const char *const *ifnames, size_t n
 		if (!f->nics[i])
 			return lab_fail(err, -ENOENT, "there is no nic %.15s", ifnames[i]);
 	}
-	qsort(f->nics, n, sizeof(*f->nics), by_addr);
+	qsort(f->nics, n, sizeof(struct nic *), by_addr);
 	for (size_t i = 0; i < n; i++)
 		if (!i || f->nics[i] != f->nics[i - 1])
 			f->nics[kept++] = f->nics[i];
@@ -122,7 +122,7 @@ static int forget(struct lab *lab, struct flush *f, struct lab_err *err)
 			forward_reset(lab, f->nics[i]->addr);
 	if (all)
 		resolver_drop(lab);
-	r = conntrack_forget(all ? NULL : is_theirs, f);
+	r = conntrack_forget(lab, all ? NULL : is_theirs, f);
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot forget the connections of nics");
 	r = forget_links(lab, f);

@@ -6,6 +6,7 @@
 #include "lib/io.h"
 #include "lib/util.h"
 #include "netns/child.h"
+#include "netns/conntrack.h"
 #include "netns/console.h"
 #include "netns/dns.h"
 #include "netns/forward.h"
@@ -64,6 +65,7 @@ void lab_end(struct lab *lab)
 	uplink_free(lab);
 	resolver_free(lab);
 	nat_lab_end(lab);
+	conntrack_end(lab);
 	lab->nl = netlink_close(lab->nl);
 	lab_remove_files(lab->run_dir);
 	(void)sd_event_exit(lab->event, 0);

@@ -63,6 +63,7 @@ TAILQ_HEAD(client_list, client);
  * @host_net:	the host's network namespace (root only), to make sockets in
  * @host_forward: the host's ip_forward, open for reading and writing (root only)
  * @nl:		rtnetlink socket of the lab, @nft its nftables context
+ * @conntrack:	ctnetlink socket, NULL until it is needed
  * @uplink:	the way out, NULL until a network needs it
  * @resolver:	the host's, as labd last told
  * @clock_offset_us: the lab's time is CLOCK_REALTIME plus this
@@ -76,7 +77,7 @@ struct lab {
 	int host_net, lab_net;
 	int host_forward;
 	sd_event *event;
-	struct nl_sock *nl;
+	struct nl_sock *nl, *conntrack;
 	struct nft_ctx *nft;
 	struct uplink *uplink;
 	struct resolver *resolver;

@@ -228,10 +228,10 @@ int link_batch_forget_port(struct netlink_batch *b, const char *ifname)
 
 int link_batch_forget_neighbour(struct netlink_batch *b, unsigned int ifindex, struct in_addr addr)
 {
-	struct ndmsg nd = { .ndm_family = AF_INET, .ndm_ifindex = (int)ifindex };
+	struct ndmsg head = { .ndm_family = AF_INET, .ndm_ifindex = (int)ifindex };
 	autonlmsg struct nl_msg *msg = nlmsg_alloc_simple(RTM_DELNEIGH, 0);
 
-	if (!msg || nlmsg_append(msg, &nd, sizeof(nd), NLMSG_ALIGNTO) < 0 ||
+	if (!msg || nlmsg_append(msg, &head, sizeof(head), NLMSG_ALIGNTO) < 0 ||
 	    nla_put(msg, NDA_DST, sizeof(addr), &addr) < 0)
 		return -ENOMEM;
 	return netlink_batch_send(b, msg);

@@ -638,7 +638,8 @@ int nt_sntp(struct nt_guest *g, const char *via, const char *server, unsigned in
 
 	q[0] = (uint8_t)(version << 3 | 3);
 	q[2] = 6;
-	memcpy(q + 40, "any bits", 8);
+	for (uint8_t i = 40; i < 48; i++)
+		q[i] = i;
 	n = nt_udp(g, via, server, 123, q, sizeof(q), a, sizeof(a), ms);
 	if (n < 0)
 		return (int)n;
