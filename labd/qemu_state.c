@@ -98,6 +98,10 @@ static int with_node(struct qmp *q, const char *command, const char *path, uint6
 {
 	int r = ignore_shared(q, deadline, err);
 
+	/* of a labd that ended in between */
+	(void)qmp_call(q, "job-dismiss", json_pack("{s:s}", "id", JOB), deadline, NULL, NULL);
+	(void)qmp_call(q, "blockdev-del", json_pack("{s:s}", "node-name", NODE), deadline, NULL,
+		       NULL);
 	if (!r)
 		r = add_node(q, NODE, path, NULL, deadline, err);
 	if (r < 0)

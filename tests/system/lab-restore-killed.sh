@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# kill -9 of labd at random points of snapshots and restores: old or new, never a mix
+# TIMEOUT: 500
+# REQUIRES: root tun dnsmasq curl jq
+. "${SRCDIR:-.}/tests/lib.sh"
+need tiny
+ROUNDS=${KILL_ROUNDS:-12}
+RANDOM=${SEED:-$$}
+say "SEED=$RANDOM"
+
+cat >"$TEST_DIR/lab.yaml" <<'YAML'
+lab: lab
+networks:
+  mgmt: { cidr: 10.20.0.0/24 }
+instances:
+  a: { image: tiny, memory: 128M, networks: [mgmt] }
+  b: { image: tiny, memory: 128M, networks: [mgmt] }
+YAML
+mark()
+{
+	local i
+	for i in a b; do
+		guest $i sh -c "echo $1 >/run/mark; echo $1 >/root/mark; sync"
+	done
+}
+# the one mark that all have, in memory and on disk, or all that there are
+marks()
+{
+	local i
+	for i in a b; do
+		guest $i sh -c 'echo 3 >/proc/sys/vm/drop_caches; cat /run/mark /root/mark'
+	done | sort -u | paste -sd+
+}
+# nothing is done any more, and both run
+settled()
+{
+	[ "$(api GET /v1/jobs | jq '[.[] | select(.state == "running" or .state == "queued")] | length')" = 0 ] &&
+		[ "$(inst a state) $(inst b state)" = "running running" ] && guest a true && guest b true
+}
+
+labctl up "$TEST_DIR/lab.yaml"
+for n in 1 2; do
+	mark $n
+	labctl snapshot create lab "s$n"
+done
+now=2
+for ((n = 1; n <= ROUNDS; n++)); do
+	if [ $((RANDOM % 3)) = 0 ]; then
+		what="snapshot create" name=k$n want=$now
+	else
+		want=$((RANDOM % 2 + 1))
+		what="snapshot restore" name=s$want
+	fi
+	# shellcheck disable=SC2086 # two words
+	labctl $what lab "$name" >/dev/null 2>&1 &
+	client=$!
+	delay=$((RANDOM % 600))
+	pause "0.$(printf %03d $delay)"
+	labd_kill
+	labd_start
+	wait $client || true
+	wait_for "the lab to settle" 60 settled
+	got=$(marks)
+	say "round $n: $what $name, killed after $delay ms: $now -> $want: $got"
+	[ "$got" = "$now" ] || [ "$got" = "$want" ] || fail "a mix: expected $now or $want, got $got"
+	now=$got
+	check_eq "snapshots that are not ready" "" \
+		"$(api GET /v1/labs/lab/snapshots | jq -r '.[] | select(.members == []) | .name')"
+done
+say "all that is left can be restored"
+for name in $(api GET /v1/labs/lab/snapshots | jq -r '.[] | select(.kind == "user") | .name'); do
+	labctl snapshot restore lab "$name" >/dev/null
+	check_match "marks of $name" '^[12]$' "$(marks)"
+done
+labctl down lab --kill
+labctl rm -y lab
+check_eq "what is left" "" "$(find "$LABD_STATE/labs" "$LABD_STATE/snapshots" -mindepth 1 2>/dev/null)"
