@@ -36,6 +36,7 @@
  * @in:		reader of @sock
  * @lock:	one call at a time
  * @id:		of the last command
+ * @settled:	a reply of ours has come
  * @dead:	what killed the connection; 0 while it is good
  */
 struct qmp {
@@ -43,6 +44,7 @@ struct qmp {
 	struct jsonl in;
 	pthread_mutex_t lock;
 	uint64_t id;
+	bool settled;
 	int dead;
 };
 
@@ -101,7 +103,16 @@ static int refused(const json_t *reply, const char *command, struct lab_err *err
 	return lab_fail(err, -EIO, "QEMU refused %s: %s", command, text_clean(words));
 }
 
-/* Wait for the reply to command number q->id; events in between are dropped */
+static bool is_reply(const json_t *msg)
+{
+	return json_object_get(msg, "return") || json_object_get(msg, "error");
+}
+
+/*
+ * Wait for the reply to command number q->id; events in between are dropped. QEMU
+ * gives the reply to a command whose client has gone to the next client: until we
+ * have had a reply of our own, others are dropped as well.
+ */
 static int read_reply(struct qmp *q, uint64_t deadline, json_t **ret)
 {
 	for (;;) {
@@ -114,10 +125,14 @@ static int read_reply(struct qmp *q, uint64_t deadline, json_t **ret)
 		if (json_object_get(msg, "event"))
 			continue;
 		id = json_object_get(msg, "id");
-		if (!json_is_integer(id) || (uint64_t)json_integer_value(id) != q->id)
+		if (!json_is_integer(id) || (uint64_t)json_integer_value(id) != q->id) {
+			if (q->settled || !is_reply(msg))
+				return -EPROTO;
+			continue;
+		}
+		if (!is_reply(msg))
 			return -EPROTO;
-		if (!json_object_get(msg, "return") && !json_object_get(msg, "error"))
-			return -EPROTO;
+		q->settled = true;
 		*ret = steal_ptr(msg);
 		return 0;
 	}
@@ -183,11 +198,20 @@ static int negotiate(struct qmp *q, uint64_t deadline, struct lab_err *err)
 	autojson json_t *greeting = NULL;
 	int r = next_message(q, deadline, &greeting);
 
+	while (!r && is_reply(greeting)) {
+		json_decref(greeting);
+		greeting = NULL;
+		r = next_message(q, deadline, &greeting);
+	}
 	if (!r && !json_is_object(json_object_get(greeting, "QMP")))
 		r = -EPROTO;
 	if (r < 0)
 		return talk_failed(err, r, "the greeting");
-	return qmp_call(q, "qmp_capabilities", NULL, deadline, NULL, err);
+	/* a number that no client before us can have used for the reply that it left */
+	q->id = num_now_us();
+	r = qmp_call(q, "qmp_capabilities", NULL, deadline, NULL, err);
+	q->id = 0;
+	return r;
 }
 
 int qmp_open(const char *path, uint64_t deadline, struct qmp **ret, struct lab_err *err)

@@ -12,6 +12,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -19,13 +20,32 @@
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n"
 #define WAIT 300000 /* us */
 
-/* Greet, and take the negotiation */
+/* Read the negotiation and answer it with its id */
+static bool negotiate(int sock, const char *result)
+{
+	char line[4096], reply[256];
+	const char *id;
+
+	if (!peer_read_line(sock, line, sizeof(line)) || !strstr(line, "qmp_capabilities"))
+		return false;
+	id = strstr(line, "\"id\":");
+	snprintf(reply, sizeof(reply), "{%s, \"id\": %llu}\n", result,
+		 id ? strtoull(id + 5, NULL, 10) : 0ULL);
+	return peer_say(sock, reply);
+}
+
 static bool greet(int sock)
 {
-	char line[4096];
+	return peer_say(sock, GREETING) && negotiate(sock, "\"return\": {}");
+}
 
-	return peer_say(sock, GREETING) && peer_read_line(sock, line, sizeof(line)) &&
-	       strstr(line, "qmp_capabilities") && peer_say(sock, "{\"return\": {}, \"id\": 1}\n");
+/* Replies to a client that has gone come first */
+static void say_stray_replies(struct peer *p, int sock)
+{
+	peer_say(sock, "{\"return\": {}, \"id\": 41}\n" GREETING
+		       "{\"error\": {\"desc\": \"no\"}, \"id\": 1}\n{\"return\": 5, \"id\": 7}\n");
+	negotiate(sock, "\"return\": {}");
+	peer_wait_end(p, sock);
 }
 
 /* ---- connecting ------------------------------------------------------------- */
@@ -50,12 +70,9 @@ static void say_other_object(struct peer *p, int sock)
 
 static void refuse_capabilities(struct peer *p, int sock)
 {
-	char line[512];
-
 	(void)p;
 	peer_say(sock, GREETING);
-	peer_read_line(sock, line, sizeof(line));
-	peer_say(sock, "{\"error\": {\"desc\": \"no\"}, \"id\": 1}\n");
+	negotiate(sock, "\"error\": {\"desc\": \"no\"}");
 }
 
 static void say_nothing(struct peer *p, int sock)
@@ -93,6 +110,7 @@ static void test_open(void **state)
 {
 	struct lab_err err = LAB_ERR_INIT;
 	struct qmp *q = NULL;
+	struct peer p;
 
 	(void)state;
 	check_open(say_garbage, -EPROTO);
@@ -101,6 +119,11 @@ static void test_open(void **state)
 	check_open(refuse_capabilities, -EPROTO);
 	check_open(say_nothing, -ETIMEDOUT);
 	check_open(close_at_once, -ECONNRESET);
+	peer_start(&p, say_stray_replies);
+	assert_int_equal(qmp_open(p.path, num_now_us() + 10 * WAIT, &q, &err), 0);
+	qmp_close(q);
+	q = NULL;
+	peer_stop(&p);
 	assert_int_equal(qmp_open("/nonexistent/qmp", num_now_us() + WAIT, &q, &err), -ENOENT);
 }
 
@@ -162,13 +185,13 @@ static void reply_no_id(struct peer *p, int sock)
 
 static void reply_id_text(struct peer *p, int sock)
 {
-	peer_say(sock, "{\"return\": {}, \"id\": \"2\"}\n");
+	peer_say(sock, "{\"return\": {}, \"id\": \"1\"}\n");
 	peer_wait_end(p, sock);
 }
 
 static void reply_neither(struct peer *p, int sock)
 {
-	peer_say(sock, "{\"id\": 2}\n");
+	peer_say(sock, "{\"id\": 1}\n");
 	peer_wait_end(p, sock);
 }
 
@@ -205,7 +228,7 @@ static void reply_many_values(struct peer *p, int sock)
 	autofree char *line = malloc(QMP_MAX_LINE);
 	size_t len = 0;
 
-	len += (size_t)sprintf(line, "{\"id\": 2, \"return\": [");
+	len += (size_t)sprintf(line, "{\"id\": 1, \"return\": [");
 	while (len + 16 < QMP_MAX_LINE)
 		len += (size_t)sprintf(line + len, "{},");
 	sprintf(line + len, "{}]}\n");
@@ -228,7 +251,7 @@ static void reply_blank(struct peer *p, int sock)
 
 static void reply_nul(struct peer *p, int sock)
 {
-	peer_write(sock, "{\"id\": 2, \0\"return\": {}}\n", 25);
+	peer_write(sock, "{\"id\": 1, \0\"return\": {}}\n", 25);
 	peer_wait_end(p, sock);
 }
 
@@ -282,11 +305,11 @@ static void honest(struct peer *p, int sock)
 		return;
 	peer_read_line(sock, line, sizeof(line));
 	peer_say(sock,
-		 "{\"event\": \"STOP\"}\n{\"id\": 2, \"error\": {\"class\": \"GenericError\", "
+		 "{\"event\": \"STOP\"}\n{\"id\": 1, \"error\": {\"class\": \"GenericError\", "
 		 "\"desc\": \"Device \\u001b[31m'x'\\u0007 not found\"}}\n");
 	peer_read_line(sock, line, sizeof(line));
 	peer_say(sock, strstr(line, "\"arguments\":{\"a\":1}")
-			       ? "{\"event\": \"STOP\"}\n{\"return\": {\"n\": 5}, \"id\": 3}\n"
+			       ? "{\"event\": \"STOP\"}\n{\"return\": {\"n\": 5}, \"id\": 2}\n"
 			       : "{}\n");
 	peer_wait_end(p, sock);
 }
