@@ -125,11 +125,28 @@ static int act_restore(const struct ref *ref, const char *word, const char *arg,
 	return 0;
 }
 
+static int act_suspend(const struct ref *ref, const char *word, const char *arg, struct action *ret,
+		       struct lab_err *err)
+{
+	ret->wanted = "down";
+	return act_lab(ref, word, arg, ret, err);
+}
+
+static int act_clone(const struct ref *ref, const char *word, const char *arg, struct action *ret,
+		     struct lab_err *err)
+{
+	int r = act_lab(ref, word, NULL, ret, err);
+
+	if (!r)
+		json_object_set_new(ret->body, "name", json_string(arg));
+	return r;
+}
+
 static const struct verb lab_verbs[] = {
-	{ "up", false, act_up },
-	{ "down", false, act_down },
-	{ "reset", false, act_lab },
-	{ "restore", true, act_restore },
+	{ "up", false, act_up },	   { "down", false, act_down },
+	{ "reset", false, act_lab },	   { "golden", false, act_lab },
+	{ "suspend", false, act_suspend }, { "restore", true, act_restore },
+	{ "clone", true, act_clone },
 };
 
 static int store_ctl(const struct ref *ref, char *value, struct action *ret, struct lab_err *err)

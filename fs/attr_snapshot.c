@@ -28,6 +28,7 @@ static int snapshot_removable(const struct ref *ref, struct lab_err *err)
 
 static const struct entry snapshot_entries[] = {
 	{ .name = "state", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_state },
+	{ .name = "kind", .type = ENTRY_TEXT, .mode = 0444, .key = "kind", .show = show_string },
 	{ .name = "created",
 	  .type = ENTRY_TEXT,
 	  .mode = 0444,

@@ -36,7 +36,7 @@ _labctl_words()
 		_labctl_ask ls labs
 		_labctl_files "$cur"
 		;;
-	down | status) [ "$n" != 0 ] || _labctl_ask ls labs ;;
+	down | status | golden | suspend | clone) [ "$n" != 0 ] || _labctl_ask ls labs ;;
 	reset)
 		[ "$n" != 0 ] || _labctl_ask ls labs
 		_labctl_instances
@@ -55,7 +55,7 @@ _labctl_words()
 	start | stop | kill | pause | resume | reboot) _labctl_instances ;;
 	snapshot)
 		case $n in
-		0) echo create ls rm restore ;;
+		0) echo create ls show diff rm restore ;;
 		*) _labctl_ask ls labs
 			[ "$verb" = create ] || _labctl_ask ls snapshots ;;
 		esac
