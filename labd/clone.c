@@ -69,18 +69,19 @@ static json_t *clone_spec(struct labd *d, const struct lab *from, int64_t snapsh
 
 /* ---- its golden ------------------------------------------------------------------- */
 
-/* Copy the state of the devices: QEMU's file, a few hundred KiB */
+/* The state of the devices: QEMU's file, a few hundred KiB */
 static int copy_state(const char *from, const char *to, struct lab_err *err)
 {
-	char path[IO_PATH];
-	autofree char *text = NULL;
-	size_t len;
-	int r = io_read_file(AT_FDCWD, io_path(path, "%s/state.qcow2", from), 128 << 20, &text,
-			     &len);
+	char src[IO_PATH], dst[IO_PATH];
+	autoclose int in = open(io_path(src, "%s/state.qcow2", from), O_RDONLY | O_CLOEXEC);
+	autoclose int out = open(io_path(dst, "%s/state.qcow2", to),
+				 O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+	int r;
 
-	if (!r)
-		r = io_write_file(AT_FDCWD, io_path(path, "%s/state.qcow2", to), text, len, 0400);
-	return r < 0 ? lab_fail_errno(err, r, "%s", path) : 0;
+	if (in < 0 || out < 0)
+		return lab_fail_errno(err, -errno, "%s", in < 0 ? src : dst);
+	r = io_copy(in, out);
+	return r < 0 ? lab_fail_errno(err, r, "%s", dst) : 0;
 }
 
 static int derive_memory(struct labd *d, const struct instance *from, int64_t snapshot,

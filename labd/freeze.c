@@ -163,9 +163,8 @@ static int behind_barrier(struct members *ms, struct job *job, double *ret_clock
 	int r = members_each(ms, stop, err);
 
 	*ret_clock = ms->n ? repair_lab_time(ms->v[0].in->lab) : began;
-
 	if (!r)
-		r = members_each(ms, save, err);
+		(void)members_each(ms, save, err);
 	r = members_all(ms, go_on, err);
 	job_log(job, "paused for %.0f ms", (num_wall() - began) * 1e3);
 	return r;

@@ -24,18 +24,15 @@ static int copy_state(const struct member *m, const char *dir, char to[IO_PATH],
 	char from[IO_PATH], run[IO_PATH];
 	autoclose int in = open(io_path(from, "%s/state.qcow2", dir), O_RDONLY | O_CLOEXEC);
 	autoclose int out = -EBADF;
-	struct stat st;
-	off_t at = 0;
+	int r;
 
 	io_path(to, "%s/state.qcow2", instance_run_dir(m->d, m->in, run));
 	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (in < 0 || out < 0 || fstat(in, &st) < 0)
+	if (in < 0 || out < 0)
 		return lab_fail_errno(err, -errno, "%s", in < 0 ? from : to);
-	while (at < st.st_size)
-		if (copy_file_range(in, &at, out, NULL, (size_t)(st.st_size - at), 0) <= 0)
-			break;
-	if (at < st.st_size)
-		return lab_fail_errno(err, -errno, "%s", to);
+	r = io_copy(in, out);
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", to);
 	if (!geteuid() && fchown(out, keeper_uid(lab_host_id(m->d, m->in->lab)), (gid_t)-1) < 0)
 		return lab_fail_errno(err, -errno, "%s", to);
 	return 0;

@@ -155,9 +155,6 @@ int qemu_change_disk(struct qmp *q, const char *disk, const char *path, const ch
 /** qemu_drop_overlay() - Undo qemu_add_overlay(); fails once it is in use */
 int qemu_drop_overlay(struct qmp *q, const char *node, uint64_t deadline, struct lab_err *err);
 
-/** qemu_announce() - Tell switches where the guest's addresses are now */
-int qemu_announce(struct qmp *q, uint64_t deadline, struct lab_err *err);
-
 /** qemu_version() - "7.2.22 (Debian ...)" of the program that guests run on; asked once */
 const char *qemu_version(void);
 

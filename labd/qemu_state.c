@@ -226,14 +226,6 @@ int qemu_drop_overlay(struct qmp *q, const char *node, uint64_t deadline, struct
 			err);
 }
 
-int qemu_announce(struct qmp *q, uint64_t deadline, struct lab_err *err)
-{
-	json_t *args = json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 3,
-				 "step", 50);
-
-	return qmp_call(q, "announce-self", args, deadline, NULL, err);
-}
-
 /* "QEMU emulator version 7.2.22 (Debian ...)"; asked once */
 const char *qemu_version(void)
 {

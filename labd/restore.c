@@ -104,7 +104,6 @@ static int settle(struct member *m)
 
 	if (!m->runs || !instance_running(in))
 		return 0;
-	(void)qemu_announce(in->guest->qmp, num_now_us() + CALL_US, NULL);
 	disks_sweep(m->d, in);
 	if (!m->in_place)
 		watch_guest(m->d, in);

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -314,4 +315,13 @@ ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t
 	}
 	*ret_nfds = n;
 	return r;
+}
+
+int io_copy(int from, int to)
+{
+	ssize_t n;
+
+	while ((n = RETRY(sendfile(to, from, NULL, 1 << 24))) > 0)
+		;
+	return n < 0 ? -errno : 0;
 }

@@ -102,4 +102,11 @@ int io_send_fds(int sock, const void *data, size_t len, const int *fds, size_t n
  */
 ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t *ret_nfds);
 
+/**
+ * io_copy() - Copy the rest of a file to the end of another
+ * Also between file systems, where copy_file_range() may not.
+ * Return: 0 or negative errno
+ */
+int io_copy(int from, int to);
+
 #endif

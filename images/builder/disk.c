@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 
 #define DISK_CMDLINE "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet"
@@ -32,15 +31,14 @@ static int copy_file(int root, const char *path, const char *to, struct lab_err 
 {
 	autoclose int in = root_open(root, path, O_RDONLY, 0);
 	autoclose int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	ssize_t n;
+	int r;
 
 	if (in < 0 || out < 0)
 		return lab_fail_errno(err, in < 0 ? in : -errno, "%s", in < 0 ? path : to);
-	while ((n = RETRY(sendfile(out, in, NULL, 1 << 24))) > 0)
-		;
-	if (n < 0 || fsync(out) < 0)
-		return lab_fail_errno(err, -errno, "%s", to);
-	return 0;
+	r = io_copy(in, out);
+	if (!r && fsync(out) < 0)
+		r = -errno;
+	return r < 0 ? lab_fail_errno(err, r, "%s", to) : 0;
 }
 
 /* {"sha256", "size"} of a finished file, which becomes read-only and is synced */
