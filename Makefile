@@ -161,11 +161,11 @@ check-asan: deps
 	@BUILD=build-asan tests/run --asan $(TESTS)
 
 .PHONY: bench
-bench: deps
+bench: deps bench-deps
 	$(AGAIN) all tests
 	@$(RUN_TESTS) --bench $(TESTS)
 
-bench-%: deps
+bench-%: deps bench-deps
 	$(AGAIN) all tests
 	@$(RUN_TESTS) --bench 'bench/$**'
 
@@ -197,6 +197,7 @@ BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-d
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
 TEST_DEPS = libcmocka-dev iproute2 iputils-ping nftables jq procps sqlite3 util-linux
+BENCH_DEPS = libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell
 
 # $(call need,PACKAGES): quick when all are there
@@ -215,9 +216,12 @@ define need
 	apt-get install -y -qq --no-install-recommends $$missing >/dev/null </dev/null
 endef
 
-.PHONY: deps lint-deps
+.PHONY: deps lint-deps bench-deps
 deps:
 	$(call need,$(BUILD_DEPS) $(RUN_DEPS) $(TEST_DEPS))
+
+bench-deps:
+	$(call need,$(BENCH_DEPS))
 
 lint-deps:
 	$(call need,$(BUILD_DEPS) $(TEST_DEPS) $(LINT_DEPS))

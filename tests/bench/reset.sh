@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# reset, up from golden, snapshot of running debian-12 instances that have
-# dirtied 50 MB each, BENCH_INSTANCES=20 of 2 GB nominal
+# reset, up from golden, clone and snapshot of running debian-12 instances that have
+# dirtied 50 MB each, BENCH_INSTANCES=20 of 2 GB nominal; against virsh
+# snapshot-revert and restore, of BENCH_PEERS=3 of the same guests, one after the other
 # TIMEOUT: 7200
-# REQUIRES: root tun dnsmasq curl jq
+# REQUIRES: root tun dnsmasq curl jq libvirtd virtlogd virsh
 . "${SRCDIR:-.}/tests/lib.sh"
 . "$SRCDIR/tests/lib/bench.sh"
 ROUNDS=${BENCH_N:-10}
 COUNT=${BENCH_INSTANCES:-20}
+PEERS=${BENCH_PEERS:-3}
 need debian-12
 
 {
@@ -17,15 +19,6 @@ need debian-12
 	seq -f '  i%02.0f: { image: debian-12, memory: 2G, networks: [mgmt], ready: [{ agent: true, timeout: 1200 }] }' \
 		1 "$COUNT"
 } >"$TEST_DIR/lab.yaml"
-
-# percentile P NUMBER...: nearest rank
-percentile()
-{
-	local p=$1
-	shift
-	printf '%s\n' "$@" | sort -n | awk -v p="$p" '{ v[NR] = $1 }
-		END { i = int(NR * p / 100 + 0.999999); print v[i < 1 ? 1 : i] }'
-}
 
 # what the log of the newest job says: job_says "all run after"
 job_says()
@@ -56,6 +49,93 @@ total_written()
 		awk '{ n += $1 } END { print n * 512 }'
 }
 
+# processor time of labd, keeper and guests, in seconds
+cpu()
+{
+	awk '/^usage_usec/ { printf "%.1f", $2 / 1e6 }' "$TEST_CGROUP/cpu.stat" 2>/dev/null || echo 0
+}
+
+# ---- libvirt: a daemon of our own, and guests of the same image --------------------
+
+virsh_start()
+{
+	local dir
+	for dir in /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /run/libvirt; do
+		mkdir -p $dir
+		mount -t tmpfs peer $dir
+		on_exit umount -l $dir
+	done
+	cat >/etc/libvirt/qemu.conf <<-'CONF'
+		user = "root"
+		group = "root"
+		security_driver = "none"
+		cgroup_controllers = []
+		namespaces = []
+		remember_owner = 0
+	CONF
+	virtlogd >"$TEST_DIR/virtlogd.log" 2>&1 &
+	libvirtd >"$TEST_DIR/libvirtd.log" 2>&1 &
+	wait_for "libvirtd to answer" 30 virsh -q list
+}
+
+agent()
+{
+	virsh -q qemu-agent-command "$1" "$2"
+}
+
+virsh_guest()
+{
+	local image
+	image=$(api GET /v1/images/debian-12 | jq -r .path)
+	qemu-img create -q -f qcow2 -F qcow2 -b "$image/disk.qcow2" "$TEST_DIR/$1.qcow2"
+	cat >"$TEST_DIR/$1.xml" <<-XML
+		<domain type='qemu'>
+		<name>$1</name><memory unit='MiB'>2048</memory><vcpu>1</vcpu>
+		<os><type arch='x86_64' machine='q35'>hvm</type><kernel>$image/vmlinuz</kernel>
+		<initrd>$image/initrd.img</initrd><cmdline>$(jq -r .cmdline "$image/manifest.json")</cmdline></os>
+		<features><acpi/></features><cpu mode='custom'><model>qemu64</model></cpu>
+		<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+		<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>
+		<source file='$TEST_DIR/$1.qcow2'/><target dev='vda' bus='virtio'/></disk>
+		<serial type='file'><source path='$TEST_DIR/$1.log'/></serial>
+		<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+		<memballoon model='none'/></devices></domain>
+	XML
+	virsh -q create "$TEST_DIR/$1.xml"
+	wait_for "$1: agent" 300 agent "$1" '{"execute":"guest-ping"}'
+}
+
+dirtied()
+{
+	agent "$1" "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$2}}" |
+		jq -e .return.exited >/dev/null
+}
+
+# VIRSH_REVERT, VIRSH_RESTORE: ms a guest, in the mean
+virsh_measure()
+{
+	local i start pid revert=0 restore=0
+	virsh_start
+	for ((i = 1; i <= PEERS; i++)); do
+		virsh_guest "p$i"
+		virsh -q snapshot-create-as "p$i" s
+		pid=$(agent "p$i" '{"execute":"guest-exec","arguments":{"path":"/bin/sh",
+			"arg":["-c","yes $(cat /proc/sys/kernel/random/uuid) | head -c 50M >/dev/shm/x"]}}' |
+			jq .return.pid)
+		wait_for "p$i: 50 MB to be dirty" 60 dirtied "p$i" "$pid"
+		start=$(now_ms)
+		virsh -q snapshot-revert "p$i" s
+		revert=$((revert + $(now_ms) - start))
+		virsh -q save "p$i" "$TEST_DIR/p$i.save"
+		start=$(now_ms)
+		virsh -q restore "$TEST_DIR/p$i.save"
+		restore=$((restore + $(now_ms) - start))
+		virsh -q destroy "p$i"
+	done
+	VIRSH_REVERT=$((revert / PEERS)) VIRSH_RESTORE=$((restore / PEERS))
+	say "virsh: revert $VIRSH_REVERT ms, restore $VIRSH_RESTORE ms a guest"
+}
+
 start=$(now_ms)
 labctl wait "$(api_up | jq .job)" >/dev/null
 say "up of $COUNT instances by booting, and golden: $((($(now_ms) - start) / 1000)) s"
@@ -63,11 +143,11 @@ say "up of $COUNT instances by booting, and golden: $((($(now_ms) - start) / 100
 resets=() agents=()
 for ((n = 1; n <= ROUNDS; n++)); do
 	dirty
-	start=$(now_ms)
+	start=$(now_ms) used=$(cpu)
 	labctl reset lab >/dev/null
 	agents+=($(($(now_ms) - start)))
 	resets+=("$(job_says 'all run after')")
-	say "round $n: reset: all run after ${resets[-1]} ms, all ready after ${agents[-1]} ms"
+	say "round $n: reset: all run after ${resets[-1]} ms, all ready after ${agents[-1]} ms, $(awk "BEGIN { print $(cpu) - $used }") s of processor time"
 done
 figure reset-last-cont-p95 "$(percentile 95 "${resets[@]}")" 1500 ms "$ROUNDS"
 figure reset-agents-p95 "$(percentile 95 "${agents[@]}")" 3000 ms "$ROUNDS"
@@ -88,10 +168,29 @@ figure snapshot-written-per-dirty "$(percentile 95 "${ratios[@]}")" 1.2 x 3
 ups=()
 for n in 1 2 3; do
 	labctl down lab --kill >/dev/null
-	labctl up lab >/dev/null
+	labctl up lab --force >/dev/null
 	ups+=("$(job_says 'all run after')")
 	say "up from golden $n: all run after ${ups[-1]} ms"
 done
 figure up-from-golden "$(percentile 95 "${ups[@]}")" 2000 ms 3
-labctl status lab | head -5
-labctl rm lab >/dev/null
+labctl status lab
+labctl rm lab -y >/dev/null
+
+say "a clone of one instance, its first idle"
+sed -i '/  i0[^1]\|  i[12]/d' "$TEST_DIR/lab.yaml"
+labctl up "$TEST_DIR/lab.yaml" >/dev/null
+clones=() private=()
+for n in 1 2 3 4 5; do
+	start=$(now_ms)
+	labctl clone lab "c$n" --from golden >/dev/null
+	clones+=($(($(now_ms) - start)))
+	private+=("$(awk '/^Private_Dirty/ { n += $2 } END { print n / 1024 }' "/proc/$(inst "c$n/i01" pid)/smaps")")
+	labctl rm "c$n" -y >/dev/null
+done
+figure clone-agent "$(median "${clones[@]}")" 250 ms 5
+figure clone-private "$(median "${private[@]}")" 45 MiB 5
+labctl rm lab -y >/dev/null
+
+virsh_measure
+figure_faster reset-all "$(median "${resets[@]}")" virsh-revert $((VIRSH_REVERT * COUNT)) 20 ms "$ROUNDS"
+figure_faster up-all "$(median "${ups[@]}")" virsh-restore $((VIRSH_RESTORE * COUNT)) 10 ms 3

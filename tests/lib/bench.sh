@@ -35,6 +35,24 @@ figure_ratio()
 			who, peer, ratio, bar, unit, n, ratio <= bar ? "ok" : "short" }'
 }
 
+# figure_faster NAME OURS PEER-NAME PEER BAR UNIT N: peer / ours is to be at least the bar
+figure_faster()
+{
+	awk -v name="$1" -v ours="$2" -v who="$3" -v peer="$4" -v bar="$5" -v unit="$6" -v n="$7" 'BEGIN {
+		ratio = peer / ours
+		printf "figure %s ours=%s peer=%s:%s ratio=%.1f bar=%s unit=%s n=%s %s\n", name, ours,
+			who, peer, ratio, bar, unit, n, ratio >= bar ? "ok" : "short" }'
+}
+
+# percentile P NUMBER...: nearest rank
+percentile()
+{
+	local p=$1
+	shift
+	printf '%s\n' "$@" | sort -n | awk -v p="$p" '{ v[NR] = $1 }
+		END { i = int(NR * p / 100 + 0.999999); print v[i < 1 ? 1 : i] }'
+}
+
 # twenty: a lab of 20 small guests, up
 twenty()
 {
