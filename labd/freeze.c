@@ -93,7 +93,7 @@ static int open_overlays(struct member *m, struct qmp *q)
 static int prepare_running(struct member *m)
 {
 	struct qmp *q = boot_monitor(m->d, m->in, &m->err);
-	char socket[IO_PATH];
+	char socket[IO_PATH], path[IO_PATH];
 	int r = q ? open_memory(m) : m->err.code;
 
 	job_item_step(m->job, m->item, "memory", 0);
@@ -105,6 +105,8 @@ static int prepare_running(struct member *m)
 	}
 	if (!r)
 		r = make_state_file(m);
+	if (!r)
+		r = qemu_open_state(q, state_path(m, path), num_now_us() + CALL_US, &m->err);
 	return r < 0 ? r : open_overlays(m, q);
 }
 
@@ -124,14 +126,14 @@ static int stop(struct member *m)
 static int save(struct member *m)
 {
 	uint64_t deadline = num_now_us() + CALL_US;
-	char path[IO_PATH], node[32];
+	char node[32];
 	int r;
 
 	if (!instance_running(m->in))
 		return 0;
 	r = ram_save_again(&m->ram, &m->chain, &m->err);
 	if (!r)
-		r = qemu_save_devices(m->in->guest->qmp, state_path(m, path), deadline, &m->err);
+		r = qemu_save_devices(m->in->guest->qmp, deadline, &m->err);
 	for (size_t i = 0; !r && i < json_array_size(m->in->disks); i++)
 		r = qemu_use_overlay(m->in->guest->qmp, disk_text(m->in, i, "name"),
 				     freeze_node(m->snapshot, i, node), deadline, &m->err);
@@ -141,10 +143,11 @@ static int save(struct member *m)
 /* Also one whose save failed: QEMU may have broken the monitor, and be well */
 static int go_on(struct member *m)
 {
-	struct qmp *q = m->runs ? boot_monitor(m->d, m->in, &m->err) : NULL;
+	struct qmp *q = m->in->guest ? m->in->guest->qmp : NULL;
 
-	if (!m->runs)
+	if (!m->runs || (q && !qemu_cont(q, num_now_us() + CALL_US, NULL)))
 		return 0;
+	q = boot_monitor(m->d, m->in, &m->err);
 	return q ? qemu_cont(q, num_now_us() + CALL_US, &m->err) : m->err.code;
 }
 
@@ -152,6 +155,7 @@ static int finish(struct member *m)
 {
 	if (!instance_running(m->in))
 		return 0;
+	(void)qemu_close_state(m->in->guest->qmp, num_now_us() + CALL_US, NULL);
 	job_item_step(m->job, m->item, "digests", 0);
 	return memory_finish(m->d, m->in, m->snapshot, m->whole, &m->chain, &m->err);
 }
@@ -197,6 +201,8 @@ int freeze_undo(struct labd *d, struct instance *in, int64_t snapshot, struct la
 	struct qmp *q = instance_running(in) ? boot_monitor(d, in, NULL) : NULL;
 	char node[32];
 
+	if (q)
+		(void)qemu_close_state(q, num_now_us() + CALL_US, NULL);
 	for (size_t i = 0; q && i < json_array_size(in->disks); i++)
 		(void)qemu_drop_overlay(q, freeze_node(snapshot, i, node), num_now_us() + CALL_US,
 					NULL);

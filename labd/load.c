@@ -57,6 +57,7 @@ static int load_memory(const struct member *m, const char *dir, struct lab_err *
 
 static int load_state(const struct member *m, const char *dir, struct lab_err *err)
 {
+	struct qmp *q = m->in->guest->qmp;
 	char state[IO_PATH];
 	int r = load_memory(m, dir, err);
 
@@ -64,8 +65,12 @@ static int load_state(const struct member *m, const char *dir, struct lab_err *e
 		r = copy_state(m, dir, state, err);
 	if (r < 0)
 		return r;
-	r = qemu_load_devices(m->in->guest->qmp, state, num_now_us() + CALL_US, err);
+	r = qemu_open_state(q, state, num_now_us() + CALL_US, err);
 	unlink(state);
+	if (r < 0)
+		return r;
+	r = qemu_load_devices(q, num_now_us() + CALL_US, err);
+	(void)qemu_close_state(q, num_now_us() + CALL_US, NULL);
 	return r;
 }
 

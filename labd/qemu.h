@@ -121,17 +121,21 @@ int qemu_adopt(pid_t pid, uint64_t start_time, const char *digest, const char *r
 	       uint64_t deadline, struct qemu_proc *ret, struct qmp **ret_qmp, struct lab_err *err);
 
 /**
- * qemu_save_devices() - Save the devices of a stopped guest, memory excepted
- * @path:	empty qcow2 file of 64 MiB or so, which QEMU may write
+ * qemu_open_state(), qemu_close_state() - Open the file of a guest's devices, and close it
+ * @path:	an empty qcow2 file of 64 MiB or so, or what qemu_save_devices() made of one;
+ *		in both cases one that QEMU may write
  */
-int qemu_save_devices(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err);
+int qemu_open_state(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err);
+int qemu_close_state(struct qmp *q, uint64_t deadline, struct lab_err *err);
+
+/** qemu_save_devices() - Save the devices of a stopped guest, memory excepted */
+int qemu_save_devices(struct qmp *q, uint64_t deadline, struct lab_err *err);
 
 /**
  * qemu_load_devices() - Bring the devices of a stopped guest back
  * Its memory must be that of the state already: devices look into it.
- * @path:	as qemu_save_devices() left it, a copy that QEMU may write
  */
-int qemu_load_devices(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err);
+int qemu_load_devices(struct qmp *q, uint64_t deadline, struct lab_err *err);
 
 /**
  * qemu_add_overlay(), qemu_use_overlay() - Let a disk be written to another file

@@ -93,37 +93,30 @@ static int add_node(struct qmp *q, const char *node, const char *path, json_t *b
 	return qmp_call(q, "blockdev-add", args, deadline, NULL, err);
 }
 
-static int with_node(struct qmp *q, const char *command, const char *path, uint64_t deadline,
-		     struct lab_err *err)
+int qemu_open_state(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err)
 {
 	int r = ignore_shared(q, deadline, err);
 
 	/* of a labd that ended in between */
 	(void)qmp_call(q, "job-dismiss", json_pack("{s:s}", "id", JOB), deadline, NULL, NULL);
-	(void)qmp_call(q, "blockdev-del", json_pack("{s:s}", "node-name", NODE), deadline, NULL,
-		       NULL);
-	if (!r)
-		r = add_node(q, NODE, path, NULL, deadline, err);
-	if (r < 0)
-		return r;
-	r = run_job(q, command, deadline, err);
-	if (qmp_call(q, "blockdev-del", json_pack("{s:s}", "node-name", NODE), deadline, NULL,
-		     r < 0 ? NULL : err) < 0 &&
-	    !r)
-		r = -EIO;
-	return r;
+	(void)qemu_close_state(q, deadline, NULL);
+	return r < 0 ? r : add_node(q, NODE, path, NULL, deadline, err);
 }
 
-int qemu_save_devices(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err)
+int qemu_close_state(struct qmp *q, uint64_t deadline, struct lab_err *err)
 {
-	return lab_wrap(err, with_node(q, "snapshot-save", path, deadline, err),
-			"saving its devices");
+	return qmp_call(q, "blockdev-del", json_pack("{s:s}", "node-name", NODE), deadline, NULL,
+			err);
 }
 
-int qemu_load_devices(struct qmp *q, const char *path, uint64_t deadline, struct lab_err *err)
+int qemu_save_devices(struct qmp *q, uint64_t deadline, struct lab_err *err)
 {
-	return lab_wrap(err, with_node(q, "snapshot-load", path, deadline, err),
-			"loading its devices");
+	return lab_wrap(err, run_job(q, "snapshot-save", deadline, err), "saving its devices");
+}
+
+int qemu_load_devices(struct qmp *q, uint64_t deadline, struct lab_err *err)
+{
+	return lab_wrap(err, run_job(q, "snapshot-load", deadline, err), "loading its devices");
 }
 
 /* Where the device of a disk is */
