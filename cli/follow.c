@@ -242,12 +242,23 @@ static void say_end(struct follow *f, const json_t *job)
 		printf("%s: done in %s\n", progress_title(title, job), took);
 }
 
+static void say_notes(const json_t *job)
+{
+	const json_t *note;
+	size_t i;
+
+	json_array_foreach(json_object_get(job, "notes"), i, note)
+		fprintf(stderr, "labctl: note: %s\n", json_string_value(note));
+}
+
 /* Tell how a job ended; exit code */
 static int report(struct follow *f, const json_t *job)
 {
 	const char *state = cell_string(job, "state"), *error = cell_string(job, "error");
 	char title[PROGRESS_LINE];
 
+	if (!f->cli->json && has_ended(job))
+		say_notes(job);
 	if (!strcmp(state, "done")) {
 		say_end(f, job);
 		return CLI_OK;

@@ -43,7 +43,8 @@ int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_er
 	const struct instance *in = without_probe(lab);
 
 	if (in) {
-		job_log(job,
+		job_note(
+			job,
 			"no golden was made: instance %s has no `ready` probe, so when to freeze it"
 			" is not known; labctl golden %s makes one of what runs",
 			in->name, lab->name);

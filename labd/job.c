@@ -64,6 +64,7 @@ static void job_free(struct job *job)
 		job->free_arg(job->arg);
 	free(job->items);
 	free(job->log);
+	json_decref(job->notes);
 	free(job);
 }
 
@@ -260,13 +261,14 @@ json_t *job_json(const struct job *job)
 
 	for (size_t i = 0; i < job->nitems; i++)
 		json_array_append_new(items, item_json(&job->items[i]));
-	return json_pack("{s:I s:s s:s s:s s:s s:s s:I s:I s:s s:f s:f s:f s:s s:s s:b s:o}", "id",
-			 (json_int_t)job->id, "kind", job->kind, "lab", job->lab, "target",
+	return json_pack("{s:I s:s s:s s:s s:s s:s s:I s:I s:s s:f s:f s:f s:s s:s s:b s:o s:O*}",
+			 "id", (json_int_t)job->id, "kind", job->kind, "lab", job->lab, "target",
 			 job->target, "state", job->state, "step", job->step, "done",
 			 (json_int_t)job->done, "total", (json_int_t)job->total, "unit", job->unit,
 			 "created", job->created, "started", job->started, "ended", job->ended,
 			 "errno", job->err.code ? lab_errno_name(job->err.code) : "", "error",
-			 job->err.text, "cancel", (int)atomic_load(&job->cancel), "items", items);
+			 job->err.text, "cancel", (int)atomic_load(&job->cancel), "items", items,
+			 "notes", job->notes);
 }
 
 json_t *jobs_json(struct labd *d)
@@ -337,6 +339,21 @@ void job_log(struct job *job, const char *fmt, ...)
 	va_end(ap);
 	SCOPED_LOCK(&job->labd->lock);
 	append_log(job, text);
+}
+
+void job_note(struct job *job, const char *fmt, ...)
+{
+	char text[1200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	job_log(job, "%s", text);
+	SCOPED_LOCK(&job->labd->lock);
+	if (!job->notes)
+		job->notes = json_array();
+	json_array_append_new(job->notes, json_string(text));
 }
 
 void job_step(struct job *job, const char *fmt, ...)

@@ -51,6 +51,7 @@ struct job {
 	struct job_item *items;
 	size_t nitems;
 	char *log;
+	json_t *notes;
 	size_t log_len;
 	job_fn run;
 	void *arg;
@@ -95,6 +96,8 @@ bool job_cancelled(const struct job *job);
 int job_check(const struct job *job, struct lab_err *err);
 void job_step(struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void job_log(struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** job_note() - Log what whoever asked for the job should read, though it did not fail */
+void job_note(struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** job_items() - Set its lines of progress once, before they are used */
 int job_items(struct job *job, const char *const *names, size_t n, struct lab_err *err);
 /** job_item() - The line of a name, or NULL */

@@ -242,7 +242,7 @@ static int bring_golden(struct labd *d, struct job *job, struct up *u, const str
 		return 0;
 	if (r < 0) {
 		u->stale = true;
-		job_log(job, "the golden is not used: %s", why.text);
+		job_note(job, "the golden is not used: %s", why.text);
 		return 0;
 	}
 	r = make_lines(job, ins, err);
@@ -271,7 +271,7 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 	if (!id)
 		return 0;
 	if (!u->reset && golden_fits(d, u->lab, ins, id, &why) < 0)
-		job_log(job, "the suspended state is not used: %s", why.text);
+		job_note(job, "the suspended state is not used: %s", why.text);
 	else if (!u->reset)
 		r = make_lines(job, ins, err) ?:
 		    snapshot_bring_back(d, job, u->lab, id, ins, false, &u->repair, err) ?: 1;

@@ -282,7 +282,7 @@ int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *
 	snprintf(name, sizeof(name), AUTO_PREFIX "%s-%s", before, when);
 	r = ins->n ? snapshot_take(d, job, lab, name, "auto", ins, ret_id, err) : 0;
 	if (!r && ins->n)
-		job_log(job, "what was there is kept as snapshot %s", name);
+		job_note(job, "what was there is kept as snapshot %s", name);
 	while (!r && (id = expired(d, lab)))
 		r = snapshot_drop(d, lab, id, err);
 	return lab_wrap(err, r, "snapshot before the %s", before);

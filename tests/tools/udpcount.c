@@ -25,7 +25,7 @@ static struct sockaddr_in address(const char *addr, const char *port)
 	return sa;
 }
 
-static int send_all(const char *addr, const char *port)
+__attribute__((noreturn)) static void send_all(const char *addr, const char *port)
 {
 	struct sockaddr_in sa = address(addr, port);
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
@@ -65,7 +65,7 @@ static int receive_all(const char *port, const char *file, const char *bad)
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "send"))
-		return send_all(argv[2], argv[3]);
+		send_all(argv[2], argv[3]);
 	if (argc == 5 && !strcmp(argv[1], "receive"))
 		return receive_all(argv[2], argv[3], argv[4]);
 	return 2;
