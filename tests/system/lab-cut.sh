@@ -23,9 +23,9 @@ labctl up "$TEST_DIR/lab.yaml"
 # Over TCP not one may be missing.
 cc -static -O2 -s -o "$TEST_DIR/udpcount" "$SRCDIR/tests/tools/udpcount.c"
 for i in a b; do
-	labctl exec -i $LAB/$i -- sh -c 'cat >/root/udpcount; chmod 755 /root/udpcount' <"$TEST_DIR/udpcount"
+	labctl exec -i "$LAB/$i" -- sh -c 'cat >/root/udpcount; chmod 755 /root/udpcount' <"$TEST_DIR/udpcount"
 done
-labctl exec -i $LAB/b -- sh -c 'cat >/run/receive' <<'SH'
+labctl exec -i "$LAB/b" -- sh -c 'cat >/run/receive' <<'SH'
 /root/udpcount receive 9000 /run/udp /run/bad &
 # an end of input would end the connection
 tail -f /dev/null | nc -l -p 9001 | while read n; do
@@ -34,7 +34,7 @@ tail -f /dev/null | nc -l -p 9001 | while read n; do
 	echo "$n" >/run/tcp
 done &
 SH
-labctl exec -i $LAB/a -- sh -c 'cat >/run/send' <<'SH'
+labctl exec -i "$LAB/a" -- sh -c 'cat >/run/send' <<'SH'
 count()
 {
 	while :; do
