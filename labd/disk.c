@@ -78,7 +78,7 @@ int disks_make_head(struct labd *d, struct instance *in, struct layer *l, int64_
 	r = qcow2_create(l->path, l->size, l->base, keeper_uid(lab_host_id(d, in->lab)), err);
 	if (r < 0)
 		return r;
-	r = layer_put(d, l, err);
+	r = layer_save(d, l, err);
 	if (r < 0)
 		unlink(l->path);
 	return r;

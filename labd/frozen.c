@@ -70,10 +70,10 @@ static int freeze_rows(struct labd *d, const struct layer *head, const struct la
 		return r;
 	r = layer_remove(d, head->path, err);
 	if (!r)
-		r = layer_put(d, frozen, err);
+		r = layer_save(d, frozen, err);
 	fresh->snapshot = LAYER_HEAD;
 	if (!r)
-		r = layer_put(d, fresh, err);
+		r = layer_save(d, fresh, err);
 	return store_end(d->store, r, err);
 }
 
@@ -135,7 +135,7 @@ static int unfreeze_rows(struct labd *d, const struct layer *frozen, const struc
 	if (!r && fresh)
 		r = layer_remove(d, fresh->path, err);
 	if (!r)
-		r = layer_put(d, head, err);
+		r = layer_save(d, head, err);
 	return store_end(d->store, r, err);
 }
 
@@ -212,7 +212,7 @@ int disks_derive(struct labd *d, const struct instance *from, int64_t snapshot, 
 		if (!r)
 			r = keeper_freeze_file(fresh->path);
 		if (!r)
-			r = layer_put(d, fresh, err);
+			r = layer_save(d, fresh, err);
 	}
 	return r;
 }

@@ -5,8 +5,10 @@
 
 #include "labd/disk.h"
 #include "labd/restore.h"
+#include "lib/num.h"
 #include "lib/util.h"
 
+#include <poll.h>
 #include <string.h>
 
 static int all_instances(struct labd *d, struct lab *lab, struct instances *ret,
@@ -27,6 +29,49 @@ int golden_make(struct labd *d, struct job *job, struct lab *lab, struct lab_err
 	return lab_wrap(err, r, "golden");
 }
 
+/* ---- quiet ----------------------------------------------------------------------- */
+
+#define QUIET_US 1000000U /* looked at for so long */
+#define QUIET_SHARE 0.1 /* of a processor that a quiet guest uses at most */
+#define QUIET_TIME 60 /* seconds to wait for it at most */
+
+/* Processor time that all guests have used, in seconds; the busiest one's in *ret_max */
+static void add_usage(const struct lab *lab, double *used, double *ret_max)
+{
+	const struct instance *in;
+	size_t i = 0;
+
+	*ret_max = 0;
+	TAILQ_FOREACH(in, &lab->instances, link) {
+		double cpu = used[i];
+		uint64_t rss;
+
+		if (instance_running(in) && !qemu_usage(in->pid, &rss, &cpu))
+			*ret_max = MAX(*ret_max, cpu - used[i]);
+		used[i++] = cpu;
+	}
+}
+
+/*
+ * A guest is ready before its boot is over. What it has still to do it would do after each
+ * restore, so it is waited for: until none uses much of a processor.
+ */
+static int wait_quiet(struct job *job, const struct lab *lab, struct lab_err *err)
+{
+	double used[LAB_MAX_INSTANCES] = { 0 }, busiest = 0;
+	uint64_t end = num_now_us() + QUIET_TIME * 1000000ULL;
+	int r = 0;
+
+	job_step(job, "wait until all are quiet");
+	add_usage(lab, used, &busiest);
+	do {
+		(void)poll(NULL, 0, QUIET_US / 1000);
+		add_usage(lab, used, &busiest);
+		r = job_check(job, err);
+	} while (!r && busiest > QUIET_SHARE * QUIET_US / 1e6 && num_now_us() < end);
+	return r;
+}
+
 /* The first instance that does not say when it is ready */
 static const struct instance *without_probe(const struct lab *lab)
 {
@@ -41,6 +86,7 @@ static const struct instance *without_probe(const struct lab *lab)
 int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
 {
 	const struct instance *in = without_probe(lab);
+	int r;
 
 	if (in) {
 		job_note(
@@ -50,8 +96,9 @@ int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_er
 			in->name, lab->name);
 		return 0;
 	}
+	r = wait_quiet(job, lab, err);
 	job_step(job, "golden");
-	return golden_make(d, job, lab, err);
+	return r < 0 ? r : golden_make(d, job, lab, err);
 }
 
 /* Of an instance and its networks, all that a guest has seen */

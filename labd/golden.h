@@ -6,7 +6,8 @@
  *
  * The golden of a lab is a snapshot of all its instances, with memory, behind one
  * barrier. It is made at the end of the first up that has booted all instances until
- * their probes succeeded; labctl golden makes a new one of what runs. From then on
+ * their probes succeeded, when none of them has much to do any more; labctl golden makes a
+ * new one of what runs, at once. From then on
  * `up` of a lab of which nothing runs, and `reset`, restore it, in about a second.
  *
  * It is used only while it fits: the machines, networks and images are those of the

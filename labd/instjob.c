@@ -8,6 +8,7 @@
 #include "labd/labjob.h"
 #include "labd/network.h"
 #include "labd/plan.h"
+#include "labd/snapshot.h"
 #include "labd/startset.h"
 #include "labd/store.h"
 #include "labd/watch.h"
@@ -285,6 +286,10 @@ int labjob_instance(struct labd *d, const char *lab_name, const char *name, cons
 				"'%s' cannot be asked of an instance: start, stop, kill, pause, "
 				"resume, reset, reboot, nmi can",
 				action);
+	if (!strcmp(action, "start") && model_snapshot(lab, SNAPSHOT_SUSPENDED))
+		return lab_fail(err, -EBUSY,
+				"lab %s is suspended: labctl up %s goes on where it was", lab_name,
+				lab_name);
 	*ret_job = 0;
 	if (!in->job && already(in, action))
 		return 0;

@@ -270,6 +270,11 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 	pthread_mutex_unlock(&d->lock);
 	if (!id)
 		return 0;
+	if (u->reset && json_array_size(u->names))
+		return lab_fail(err, -EBUSY,
+				"lab %s is suspended: labctl up %s goes on where it was, labctl"
+				" reset %s takes all of it back",
+				u->lab->name, u->lab->name, u->lab->name);
 	if (!u->reset && golden_fits(d, u->lab, ins, id, &why) < 0)
 		job_note(job, "the suspended state is not used: %s", why.text);
 	else if (!u->reset)

@@ -53,7 +53,7 @@ int layers_unused(struct labd *d, struct layers *ret)
 			  "");
 }
 
-int layer_put(struct labd *d, const struct layer *l, struct lab_err *err)
+int layer_save(struct labd *d, const struct layer *l, struct lab_err *err)
 {
 	int64_t r = store_run(d->store, err,
 			      "INSERT OR REPLACE INTO layers(" COLUMNS ")"

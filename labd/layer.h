@@ -39,7 +39,7 @@ int layers_of(struct labd *d, int64_t instance, int64_t snapshot, struct layers 
 /** layers_unused() - Frozen ones whose snapshot is gone, and which nothing stands on */
 int layers_unused(struct labd *d, struct layers *ret);
 
-int layer_put(struct labd *d, const struct layer *l, struct lab_err *err);
+int layer_save(struct labd *d, const struct layer *l, struct lab_err *err);
 int layer_remove(struct labd *d, const char *path, struct lab_err *err);
 
 /** layer_known() - Whether there is a row for a file */
