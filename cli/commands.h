@@ -8,6 +8,7 @@
 extern const struct command cmd_up, cmd_plan; /* up.c, plan.c */
 extern const struct command cmd_down, cmd_reset, cmd_rm;
 extern const struct command cmd_golden, cmd_suspend, cmd_clone; /* golden.c */
+extern const struct command cmd_export, cmd_import; /* export.c */
 extern const struct command cmd_status, cmd_ls, cmd_show;
 extern const struct command cmd_exec, cmd_console, cmd_logs;
 extern const struct command cmd_start, cmd_stop, cmd_kill; /* act.c */

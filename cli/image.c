@@ -100,23 +100,6 @@ static int import(struct cli *cli, char **args, int n, const struct options *opt
 	return cli_job_end(cli, r, id, opt->detach);
 }
 
-/* The absolute path of a file that does not exist yet */
-static int new_file(struct cli *cli, const char *path, char ret[IO_PATH])
-{
-	const char *slash = strrchr(path, '/');
-	autofree char *parent = slash ? strndup(path, MAX(slash - path, 1)) : strdup(".");
-	autofree char *dir = parent ? realpath(parent, NULL) : NULL;
-
-	if (!dir)
-		return lab_fail_errno(&cli->err, -errno, "%s", path);
-	io_path(ret, "%s/%s", strcmp(dir, "/") ? dir : "", slash ? slash + 1 : path);
-	if (!*ret)
-		return lab_fail_errno(&cli->err, -ENAMETOOLONG, "%s", path);
-	if (!access(ret, F_OK))
-		return lab_fail(&cli->err, -EEXIST, "%s exists already", path);
-	return 0;
-}
-
 static int export(struct cli *cli, char **args, int n, const struct options *opt)
 {
 	char path[CLIENT_PATH], file[IO_PATH];
@@ -127,7 +110,7 @@ static int export(struct cli *cli, char **args, int n, const struct options *opt
 
 	(void)n;
 	if (!r)
-		r = new_file(cli, args[1], file);
+		r = source_new_file(cli, args[1], file);
 	if (!format)
 		format = dot && (!strcmp(dot, ".raw") || !strcmp(dot, ".img")) ? "raw" : "qcow2";
 	if (!r)

@@ -99,3 +99,19 @@ int source_of_lab(struct cli *cli, struct source *source)
 		  : lab_fail(&cli->err, -ENOENT, "it was not made from a file");
 	return lab_wrap(&cli->err, r, "the lab file of %s", source->lab);
 }
+
+int source_new_file(struct cli *cli, const char *path, char ret[IO_PATH])
+{
+	const char *slash = strrchr(path, '/');
+	autofree char *parent = slash ? strndup(path, MAX(slash - path, 1)) : strdup(".");
+	autofree char *dir = parent ? realpath(parent, NULL) : NULL;
+
+	if (!dir)
+		return lab_fail_errno(&cli->err, -errno, "%s", path);
+	io_path(ret, "%s/%s", strcmp(dir, "/") ? dir : "", slash ? slash + 1 : path);
+	if (!*ret)
+		return lab_fail_errno(&cli->err, -ENAMETOOLONG, "%s", path);
+	if (!access(ret, F_OK))
+		return lab_fail(&cli->err, -EEXIST, "%s exists already", path);
+	return 0;
+}

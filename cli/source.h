@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* source.h - what up and plan are about: a known lab, or a lab file */
+/* source.h - files that a command is about, and what up and plan are about: a lab, or its file */
 #ifndef CLI_SOURCE_H
 #define CLI_SOURCE_H
 
@@ -34,5 +34,8 @@ int source_file(struct cli *cli, const char *path, struct source *ret);
 
 /** source_of_lab() - Turn a known lab into the file that it was made from */
 int source_of_lab(struct cli *cli, struct source *source);
+
+/** source_new_file() - The absolute path of a file that does not exist yet */
+int source_new_file(struct cli *cli, const char *path, char ret[IO_PATH]);
 
 #endif

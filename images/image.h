@@ -72,6 +72,17 @@ int image_inspect(int fd, const char *format, uint64_t max_size, struct image_he
 		  struct lab_err *err);
 
 /**
+ * enum image_allow - what a part of an exported lab may have that a foreign disk may not
+ * @IMAGE_ALLOW_BASE:	  it stands on another file. Its name is not looked at: it is replaced
+ *			  before anything opens it
+ * @IMAGE_ALLOW_SNAPSHOT: internal snapshots: QEMU keeps the state of devices in one
+ */
+enum image_allow { IMAGE_ALLOW_BASE = 1, IMAGE_ALLOW_SNAPSHOT = 2 };
+
+/** image_inspect_part() - image_inspect() for a qcow2 that may have what @allow says */
+int image_inspect_part(int fd, unsigned int allow, struct image_header *ret, struct lab_err *err);
+
+/**
  * image_import() - Convert an inspected foreign file to our own image
  * @fd:		the file; it is inspected again here, and only this descriptor
  *		is handed to the converter

@@ -260,18 +260,18 @@ static int parse_header(const unsigned char *h, size_t len, struct qcow2 *q, str
 	return 0;
 }
 
-static int check_features(const struct qcow2 *q, struct lab_err *err)
+static int check_features(const struct qcow2 *q, unsigned int allow, struct lab_err *err)
 {
 	uint64_t known = QCOW2_INCOMPAT_COMPRESSION | QCOW2_INCOMPAT_EXTL2;
 
-	if (q->backing_offset)
+	if (q->backing_offset && !(allow & IMAGE_ALLOW_BASE))
 		return refuse(err, "it has a backing file, so it is not a whole disk; flatten it "
 				   "with qemu-img convert where the backing file is");
 	if (q->incompatible & QCOW2_INCOMPAT_DATA_FILE)
 		return refuse(err, "its data is in an external file");
 	if (q->crypt_method)
 		return refuse(err, "it is encrypted");
-	if (q->snapshots)
+	if (q->snapshots && !(allow & IMAGE_ALLOW_SNAPSHOT))
 		return refuse(err, "it has %u internal snapshots; convert it to leave them out",
 			      q->snapshots);
 	if (q->incompatible & QCOW2_INCOMPAT_DIRTY)
@@ -338,7 +338,7 @@ static int check_layout(const struct qcow2 *q, uint64_t file_size, uint64_t max,
 }
 
 /* Between the header and the end of the first cluster: type, length, data */
-static int check_extensions(int fd, const struct qcow2 *q, struct lab_err *err)
+static int check_extensions(int fd, const struct qcow2 *q, unsigned int allow, struct lab_err *err)
 {
 	uint64_t at = q->header_length, end = 1ULL << q->cluster_bits;
 
@@ -361,7 +361,7 @@ static int check_extensions(int fd, const struct qcow2 *q, struct lab_err *err)
 			return refuse(err, "it names an external data file");
 		if (type == QCOW2_EXT_CRYPTO)
 			return refuse(err, "it is encrypted");
-		if (type == QCOW2_EXT_BACKING_FORMAT)
+		if (type == QCOW2_EXT_BACKING_FORMAT && !(allow & IMAGE_ALLOW_BASE))
 			return refuse(err, "it names the format of a backing file");
 		if (type == QCOW2_EXT_BITMAPS)
 			return refuse(err, "it has dirty bitmaps; convert it to leave them out");
@@ -372,8 +372,8 @@ static int check_extensions(int fd, const struct qcow2 *q, struct lab_err *err)
 		       : refuse(err, "it has more than %d header extensions", QCOW2_MAX_EXTENSIONS);
 }
 
-static int inspect_qcow2(int fd, uint64_t file_size, uint64_t max, struct image_header *ret,
-			 struct lab_err *err)
+static int inspect_qcow2(int fd, uint64_t file_size, uint64_t max, unsigned int allow,
+			 struct image_header *ret, struct lab_err *err)
 {
 	unsigned char buf[QCOW2_MAX_HEADER];
 	struct qcow2 q = { 0 };
@@ -382,17 +382,18 @@ static int inspect_qcow2(int fd, uint64_t file_size, uint64_t max, struct image_
 
 	if (n < 0)
 		return lab_fail_errno(err, (int)n, "cannot read the disk file");
-	if ((r = parse_header(buf, (size_t)n, &q, err)) < 0 || (r = check_features(&q, err)) < 0 ||
+	if ((r = parse_header(buf, (size_t)n, &q, err)) < 0 ||
+	    (r = check_features(&q, allow, err)) < 0 ||
 	    (r = check_layout(&q, file_size, max, err)) < 0 ||
-	    (r = check_extensions(fd, &q, err)) < 0)
+	    (r = check_extensions(fd, &q, allow, err)) < 0)
 		return r;
 	memcpy(ret->format, "qcow2", 6);
 	ret->size = q.size;
 	return 0;
 }
 
-int image_inspect(int fd, const char *format, uint64_t max_size, struct image_header *ret,
-		  struct lab_err *err)
+static int inspect(int fd, const char *format, uint64_t max_size, unsigned int allow,
+		   struct image_header *ret, struct lab_err *err)
 {
 	struct image_header h = { "", 0 };
 	struct stat st;
@@ -405,7 +406,7 @@ int image_inspect(int fd, const char *format, uint64_t max_size, struct image_he
 	if (!strcmp(format, "raw"))
 		r = inspect_raw(fd, (uint64_t)st.st_size, max_size, &h, err);
 	else if (!strcmp(format, "qcow2"))
-		r = inspect_qcow2(fd, (uint64_t)st.st_size, max_size, &h, err);
+		r = inspect_qcow2(fd, (uint64_t)st.st_size, max_size, allow, &h, err);
 	else
 		r = lab_fail(err, -EINVAL,
 			     "'%.20s' is not a format that can be imported; qcow2 and "
@@ -415,4 +416,15 @@ int image_inspect(int fd, const char *format, uint64_t max_size, struct image_he
 		return r;
 	*ret = h;
 	return 0;
+}
+
+int image_inspect(int fd, const char *format, uint64_t max_size, struct image_header *ret,
+		  struct lab_err *err)
+{
+	return inspect(fd, format, max_size, 0, ret, err);
+}
+
+int image_inspect_part(int fd, unsigned int allow, struct image_header *ret, struct lab_err *err)
+{
+	return inspect(fd, "qcow2", IMAGE_MAX_SIZE, allow, ret, err);
 }

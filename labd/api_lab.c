@@ -4,6 +4,7 @@
 #include "labd/api.h"
 #include "labd/disk.h"
 #include "labd/labjob.h"
+#include "labd/packjob.h"
 #include "labd/plan.h"
 #include "labd/request.h"
 #include "labd/snapdiff.h"
@@ -67,8 +68,11 @@ static int define(struct request *q)
 	const char *text, *file = request_str(q, "file");
 	char lab[NAME_MAX_LEN + 1];
 	struct up_how up;
-	int r = need_text(q, &text);
+	int r;
 
+	if (request_str(q, "import"))
+		return packjob_import(q->d, q->json, &q->result, &q->job, &q->err);
+	r = need_text(q, &text);
 	if (!r)
 		r = take_how(q, &up);
 	if (!r)
@@ -488,6 +492,12 @@ static int clone_lab(struct request *q)
 					request_str(q, "from"), &repair, &q->job, &q->err);
 }
 
+static int export_lab(struct request *q)
+{
+	return packjob_export(q->d, q->params[0], request_str(q, "from"), body_flag(q, "ram"),
+			      request_str(q, "path"), &q->job, &q->err);
+}
+
 static int suspend(struct request *q)
 {
 	return snapjob_suspend(q->d, q->params[0], &q->job, &q->err);
@@ -506,6 +516,7 @@ const struct route lab_routes[] = {
 	{ "POST", "/v1/labs/:/golden", golden, 0 },
 	{ "POST", "/v1/labs/:/suspend", suspend, 0 },
 	{ "POST", "/v1/labs/:/clone", clone_lab, 0 },
+	{ "POST", "/v1/labs/:/export", export_lab, 0 },
 	{ "GET", "/v1/labs/:/networks", list_networks, ROUTE_QUICK },
 	{ "GET", "/v1/labs/:/snapshots", list_snapshots, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/snapshots", add_snapshot, 0 },

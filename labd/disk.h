@@ -71,6 +71,39 @@ int disks_derive(struct labd *d, const struct instance *from, int64_t snapshot, 
 bool disks_known(struct labd *d, int64_t snapshot);
 
 /**
+ * disks_chains() - What the disks of an instance are in a snapshot
+ * @ret:	[{"name", "files": [path, bottom first], "base": path of the image, or ""}]; new
+ *		reference
+ */
+int disks_chains(struct labd *d, const struct instance *in, int64_t snapshot, json_t **ret,
+		 struct lab_err *err);
+
+/**
+ * struct disk_files - one disk of a snapshot, as it came from elsewhere
+ * @name:	of the disk
+ * @files:	@n of them, bottom first, inspected (image_inspect_part())
+ * @base:	what the bottom is to stand on, or ""
+ */
+struct disk_files {
+	const char *name;
+	uint64_t size;
+	const char *const *files;
+	size_t n;
+	const char *base;
+};
+
+/**
+ * disks_adopt() - Make one disk of a snapshot of files that come from elsewhere
+ * They are moved away. What they say that they stand on is replaced, by a child with
+ * limits. If it fails something may be left for disks_disown().
+ */
+int disks_adopt(struct labd *d, const struct instance *in, int64_t snapshot,
+		const struct disk_files *f, struct lab_err *err);
+
+/** disks_disown() - Remove what disks_adopt() made for a snapshot that will not be */
+void disks_disown(struct labd *d, const struct instance *in, int64_t snapshot);
+
+/**
  * disks_collect() - Remove frozen files that nobody needs any more
  */
 void disks_collect(struct labd *d);

@@ -213,31 +213,47 @@ static int put_row(struct labd *d, const struct instance *in, int64_t snapshot, 
 	return r < 0 ? (int)r : 0;
 }
 
+static int write_manifest(const char *dir, const json_t *manifest, struct lab_err *err)
+{
+	autofree char *text = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS);
+	char path[IO_PATH];
+	int r = text ? io_write_file(AT_FDCWD, io_path(path, "%s/" MANIFEST, dir), text,
+				     strlen(text), 0400)
+		     : -ENOMEM;
+
+	return r < 0 ? lab_fail_errno(err, r, "%s/" MANIFEST, dir) : 0;
+}
+
+/* Digest all that is there, write the manifest and the row */
+static int seal_dir(struct labd *d, const struct instance *in, int64_t snapshot, const char *dir,
+		    json_t *manifest, struct lab_err *err)
+{
+	json_t *files = json_object_get(manifest, "files");
+	const char *base = json_string_value(json_object_get(manifest, "base"));
+	char seal[MAX_SEAL];
+	int r = digest_all(dir, files, err);
+
+	if (!r)
+		r = close_files(dir, files, err);
+	if (!r)
+		r = write_manifest(dir, manifest, err);
+	if (r < 0)
+		return r;
+	make_seal(dir, files, seal);
+	return put_row(d, in, snapshot, dir, base, seal, err);
+}
+
 int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
 		  struct ram_chain *c, struct lab_err *err)
 {
-	char dir[IO_PATH], path[IO_PATH], seal[MAX_SEAL];
+	char dir[IO_PATH];
 	const char *base = whole ? "" : in->memory;
 	autojson json_t *manifest = manifest_new(d, in, c, base, err);
-	json_t *files = json_object_get(manifest, "files");
-	autofree char *text = NULL;
 	int r = manifest ? ram_chain_finish(c, disks_frozen_dir(d, in, snapshot, dir), err)
 			 : err->code;
 
 	if (!r)
-		r = digest_all(dir, files, err);
-	if (!r)
-		r = close_files(dir, files, err);
-	if (r < 0)
-		return r;
-	text = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS);
-	if (!text)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	r = io_write_file(AT_FDCWD, io_path(path, "%s/" MANIFEST, dir), text, strlen(text), 0400);
-	if (r < 0)
-		return lab_fail_errno(err, r, "%s", path);
-	make_seal(dir, files, seal);
-	r = put_row(d, in, snapshot, dir, base, seal, err);
+		r = seal_dir(d, in, snapshot, dir, manifest, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&d->lock);
@@ -259,16 +275,21 @@ static int same(const json_t *manifest, const char *key, const char *now, const 
 			what, then ? then : "(none)", now);
 }
 
+int memory_here(struct labd *d, const json_t *was, struct lab_err *err)
+{
+	int r = same(was, "accel", d->accel.name, "the accelerator", err);
+
+	if (!r)
+		r = same(was, "qemu", qemu_version(), "QEMU", err);
+	return r ? r : same(was, "cpu", d->accel.cpu, "the processor", err);
+}
+
 static int check_machine(struct labd *d, struct instance *in, const json_t *manifest,
 			 struct lab_err *err)
 {
 	char machine[DIGEST_HEX];
-	int r = same(manifest, "accel", d->accel.name, "the accelerator", err);
+	int r = memory_here(d, manifest, err);
 
-	if (!r)
-		r = same(manifest, "qemu", qemu_version(), "QEMU", err);
-	if (!r)
-		r = same(manifest, "cpu", d->accel.cpu, "the processor", err);
 	if (!r)
 		r = boot_machine(d, in, machine, err);
 	if (!r && strcmp(machine, json_string_value(json_object_get(manifest, "machine")) ?: ""))
@@ -415,6 +436,91 @@ int64_t memory_diff(struct labd *d, const char *from, const char *to, struct lab
 	ram_chain_close(&a);
 	ram_chain_close(&b);
 	return r;
+}
+
+/* ---- to and from other machines ------------------------------------------------ */
+
+/* The memory in @dir, with all that it stands on, as one file in @tmp */
+static int flatten(struct labd *d, const char *dir, const char *tmp, struct lab_err *err)
+{
+	struct ram_chain c = { 0 };
+	int r = memory_open(d, dir, &c, err);
+
+	if (!r && (r = io_mkdirs(tmp, 0700)) < 0)
+		lab_fail_errno(err, r, "%s", tmp);
+	if (!r)
+		r = ram_chain_flatten(&c, tmp, err);
+	if (!r)
+		r = ram_chain_finish(&c, tmp, err);
+	ram_chain_close(&c);
+	return r;
+}
+
+int memory_flat(struct labd *d, const struct instance *in, int64_t snapshot, const char *tmp,
+		json_t **ret, json_t **ret_was, struct lab_err *err)
+{
+	char dir[IO_PATH];
+	autofree struct row *row = find_row(d, disks_frozen_dir(d, in, snapshot, dir));
+	autojson json_t *manifest = NULL;
+	bool whole = row && !*row->base;
+	int r = row ? read_manifest(dir, &manifest, err)
+		    : lab_fail(err, -ENOENT, "there is no memory in %s", dir);
+
+	if (!r && !whole)
+		r = flatten(d, dir, tmp, err);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{s:o s:o}", "ram", json_sprintf("%s/ram", whole ? dir : tmp),
+			 "state.qcow2", json_sprintf("%s/state.qcow2", dir));
+	json_object_del(manifest, "files");
+	json_object_del(manifest, "base");
+	*ret_was = steal_ptr(manifest);
+	return 0;
+}
+
+/* A manifest of our own, with what the other machine says of the guest's */
+static json_t *manifest_of(const struct instance *in, const char *from, const json_t *was,
+			   struct lab_err *err)
+{
+	json_int_t memory = json_integer_value(json_object_get(instance_spec(in), "memory"));
+	const char *machine, *qemu, *accel, *cpu;
+	char path[IO_PATH];
+	struct stat st;
+
+	if (json_unpack((json_t *)was, "{s:s s:s s:s s:s}", "machine", &machine, "qemu", &qemu,
+			"accel", &accel, "cpu", &cpu) < 0) {
+		lab_fail(err, -EINVAL, "refused: of its memory is not said what it was saved with");
+		return NULL;
+	}
+	if (stat(io_path(path, "%s/ram", from), &st) < 0 || st.st_size != memory) {
+		lab_fail(err, -EINVAL,
+			 "refused: its memory has not the size that the lab file says");
+		return NULL;
+	}
+	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:{}}", "version", 1, "machine", machine,
+			 "qemu", qemu, "accel", accel, "cpu", cpu, "memory", memory, "base", "",
+			 "files");
+}
+
+int memory_adopt(struct labd *d, struct instance *in, int64_t snapshot, const char *from,
+		 const json_t *was, struct lab_err *err)
+{
+	static const char *const names[] = { "ram", "state.qcow2" };
+	autojson json_t *manifest = manifest_of(in, from, was, err);
+	char dir[IO_PATH], old[IO_PATH], new[IO_PATH];
+	int r;
+
+	if (!manifest)
+		return err->code;
+	r = io_mkdirs(disks_frozen_dir(d, in, snapshot, dir), 0711);
+	for (size_t i = 0; !r && i < ARRAY_SIZE(names); i++) {
+		io_path(old, "%s/%s", from, names[i]);
+		io_path(new, "%s/%s", dir, names[i]);
+		if (renameat2(AT_FDCWD, old, AT_FDCWD, new, RENAME_NOREPLACE) < 0)
+			r = -errno;
+	}
+	return r < 0 ? lab_fail_errno(err, r, "%s", dir)
+		     : seal_dir(d, in, snapshot, dir, manifest, err);
 }
 
 /* ---- removing ---------------------------------------------------------------- */

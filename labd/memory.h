@@ -67,6 +67,28 @@ int memory_describe(struct labd *d, const char *dir, json_t **ret, uint64_t *ret
 /** memory_diff() - How many pages differ between two; -ENOENT if one is not there */
 int64_t memory_diff(struct labd *d, const char *from, const char *to, struct lab_err *err);
 
+/**
+ * memory_flat() - The files of a memory that stands on nothing, for another machine
+ * @tmp:	directory for what has to be made, of a memory that stands on others
+ * @ret:	{"ram", "state.qcow2": path}; new reference
+ * @ret_was:	what it was saved with; new reference
+ */
+int memory_flat(struct labd *d, const struct instance *in, int64_t snapshot, const char *tmp,
+		json_t **ret, json_t **ret_was, struct lab_err *err);
+
+/**
+ * memory_adopt() - Make a memory that comes from elsewhere an instance's in a snapshot
+ * @from:	directory with the two files, inspected; they are moved away
+ * @was:	as memory_flat() gave it
+ *
+ * The disks of the snapshot are there already.
+ */
+int memory_adopt(struct labd *d, struct instance *in, int64_t snapshot, const char *from,
+		 const json_t *was, struct lab_err *err);
+
+/** memory_here() - Whether a memory that was saved with this could be loaded here, or why not */
+int memory_here(struct labd *d, const json_t *was, struct lab_err *err);
+
 /** memory_undo() - Remove what was begun of an instance for a snapshot that will not be */
 void memory_undo(struct labd *d, const struct instance *in, int64_t snapshot);
 

@@ -10,7 +10,8 @@
  * died, and is ended. A lab whose keeper is gone has lost its links: what is left
  * of its guests is ended, and the host is swept.
  *
- * Images that were being made, and snapshots that were being taken, are undone.
+ * Images that were being made, snapshots that were being taken, and what was being
+ * exported or imported, are undone.
  */
 #define _GNU_SOURCE
 #include "labd/recover.h"
@@ -18,7 +19,9 @@
 #include "images/image.h"
 #include "labd/boot.h"
 #include "labd/disk.h"
+#include "labd/export.h"
 #include "labd/imagejob.h"
+#include "labd/import.h"
 #include "labd/labjob.h"
 #include "labd/network.h"
 #include "labd/snapjob.h"
@@ -265,6 +268,8 @@ int recover_all(struct labd *d, struct lab_err *err)
 	}
 	if (image_sweep(&d->paths, err) < 0)
 		log_warn("%s", err->text);
+	export_recover(d);
+	import_recover(d);
 	TAILQ_FOREACH(lab, &d->labs, link)
 		recover_lab(d, lab);
 	imagejob_collect(d);

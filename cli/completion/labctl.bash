@@ -37,6 +37,11 @@ _labctl_words()
 		_labctl_files "$cur"
 		;;
 	down | status | golden | suspend | clone) [ "$n" != 0 ] || _labctl_ask ls labs ;;
+	export)
+		[ "$n" != 0 ] || _labctl_ask ls labs
+		_labctl_files "$cur"
+		;;
+	import) [ "$n" != 0 ] || _labctl_files "$cur" ;;
 	reset)
 		[ "$n" != 0 ] || _labctl_ask ls labs
 		_labctl_instances
@@ -99,7 +104,7 @@ _labctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--socket | -t | --timeout | -e | --env | -F | --format | -n | --lines | --tail) ((i++)) || true ;;
+		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail) ((i++)) || true ;;
 		--) [ "$command" != exec ] || return 0 ;;
 		-*) ;;
 		*)

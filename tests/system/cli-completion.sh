@@ -28,6 +28,7 @@ define() { jq -n --arg t "$(yaml "$1")" '{text: $t, file: "x", up: false}' | api
 define one
 check_eq "labs" one "$(words labctl down "")"
 check_eq "instances of the only lab" "one/db db" "$(words labctl console "")"
+check_match "labs to export" "one" "$(words labctl export "o")"
 define two
 check_eq "labs" "one two" "$(words labctl -q status "" | xargs -n1 | sort | xargs)"
 check_eq "instances" "one/db two/db" "$(words labctl exec "" | xargs -n1 | sort | xargs)"

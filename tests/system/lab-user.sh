@@ -43,5 +43,15 @@ check_eq "exec" a "$(as_user labctl exec lab/a -- hostname)"
 check_eq "uid of QEMU" $me "$(stat -c %u "/proc/$(as_user labctl -j ls instances 2>/dev/null |
 	jq -r '.. | .pid? // empty' | head -n 1)")"
 check_eq "links of the host" "$links" "$(ip -o link | wc -l)"
+# to a file and back, with memory
+uptime=$(as_user labctl exec lab/a -- cut -d. -f1 /proc/uptime)
+as_user labctl golden lab
+as_user labctl export lab --with-ram "$TEST_DIR/u/x.lab"
+as_user labctl down lab
+as_user labctl rm lab
+as_user labctl import "$TEST_DIR/u/x.lab"
+as_user labctl up lab
+[ "$(as_user labctl exec lab/a -- cut -d. -f1 /proc/uptime)" -ge "$uptime" ] ||
+	fail "the imported lab has booted"
 as_user labctl down lab
 check_eq "processes" "" "$(lab_world | grep ^process || true)"

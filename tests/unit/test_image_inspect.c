@@ -353,13 +353,39 @@ static void test_not_a_file(void **state)
 	close(null.fd);
 }
 
+/* What parts of an exported lab may have; and no more than what was allowed */
+static void test_parts(void **state)
+{
+	struct image_header h = { "", 0 };
+	struct lab_err err = LAB_ERR_INIT;
+	struct disk *d = *state;
+
+	put64(d, BACKING_OFFSET, 256);
+	put32(d, EXTENSIONS, 0xe2792aca);
+	put32(d, EXTENSIONS + 4, 5);
+	assert_int_equal(image_inspect_part(d->fd, 0, &h, &err), -EINVAL);
+	assert_int_equal(image_inspect_part(d->fd, IMAGE_ALLOW_SNAPSHOT, &h, &err), -EINVAL);
+	assert_int_equal(h.size, 0);
+	assert_int_equal(image_inspect_part(d->fd, IMAGE_ALLOW_BASE, &h, &err), 0);
+	assert_int_equal(h.size, GIB);
+	put64(d, INCOMPATIBLE, 4);
+	assert_int_equal(image_inspect_part(d->fd, IMAGE_ALLOW_BASE, &h, &err), -EINVAL);
+	put64(d, INCOMPATIBLE, 0);
+	put32(d, SNAPSHOTS, 1);
+	assert_int_equal(image_inspect_part(d->fd, IMAGE_ALLOW_BASE, &h, &err), -EINVAL);
+	put64(d, BACKING_OFFSET, 0);
+	put32(d, EXTENSIONS, 0);
+	assert_int_equal(image_inspect_part(d->fd, 0, &h, &err), -EINVAL);
+	assert_int_equal(image_inspect_part(d->fd, IMAGE_ALLOW_SNAPSHOT, &h, &err), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_good),	   T(test_extensions), T(test_features),  T(test_compression),
 		T(test_sizes),	   T(test_truncated),  T(test_not_qcow2), T(test_raw_like_others),
-		T(test_raw_sizes), T(test_not_a_file),
+		T(test_raw_sizes), T(test_not_a_file), T(test_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
