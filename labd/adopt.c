@@ -98,7 +98,7 @@ static int adopt(struct labd *d, const struct instance *in, const struct layer *
 	int r = *l->base ? set_base(file, l->base, err) : 0;
 
 	if (!r)
-		r = layer_put(d, l, err);
+		r = layer_save(d, l, err);
 	if (r < 0)
 		return r;
 	r = io_mkdirs(disks_frozen_dir(d, in, l->snapshot, dir), 0711);
