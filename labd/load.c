@@ -27,7 +27,9 @@ static int copy_state(const struct member *m, const char *dir, char to[IO_PATH],
 	int r;
 
 	io_path(to, "%s/state.qcow2", instance_run_dir(m->d, m->in, run));
-	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* the directory is the guest's: never into what it has put there under this name */
+	unlink(to);
+	out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (in < 0 || out < 0)
 		return lab_fail_errno(err, -errno, "%s", in < 0 ? from : to);
 	r = io_copy(in, out);
