@@ -48,7 +48,8 @@ int disks_make_dir(struct labd *d, const struct instance *in, struct lab_err *er
 	json_array_foreach(in->disks, i, disk) {
 		const char *path = json_string_value(json_object_get(disk, "path"));
 
-		if (chown(path, uid, (gid_t)-1) < 0)
+		/* the name is in the guest's directory: it may be a link by now */
+		if (lchown(path, uid, (gid_t)-1) < 0)
 			return lab_fail_errno(err, -errno, "%s", path);
 	}
 	return 0;

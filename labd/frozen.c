@@ -55,9 +55,14 @@ static int make_frozen_dir(struct labd *d, const struct instance *in, int64_t sn
 
 static int give_name(const struct layer *head, const struct layer *frozen, struct lab_err *err)
 {
+	struct stat st;
+
 	unlink(frozen->path); /* of a freeze that was not finished */
-	if (link(head->path, frozen->path) < 0)
+	if (link(head->path, frozen->path) < 0 || lstat(frozen->path, &st) < 0)
 		return lab_fail_errno(err, -errno, "%s", frozen->path);
+	/* the name is in the guest's directory */
+	if (!S_ISREG(st.st_mode))
+		return lab_fail(err, -EUCLEAN, "%s is not a file any more", head->path);
 	return 0;
 }
 
@@ -152,8 +157,9 @@ static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct
 	head.snapshot = LAYER_HEAD;
 	if (link(frozen->path, head.path) < 0 && errno != EEXIST)
 		return lab_fail_errno(err, -errno, "%s: cannot bring it back", frozen->path);
-	if (chmod(head.path, 0600) < 0 || (!geteuid() && chown(head.path, uid, (gid_t)-1) < 0))
-		return lab_fail_errno(err, -errno, "%s", head.path);
+	r = keeper_give_file(head.path, uid);
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", head.path);
 	r = unfreeze_rows(d, frozen, fresh, &head, err);
 	if (r < 0)
 		return r;

@@ -435,11 +435,29 @@ uid_t keeper_uid(unsigned int lab_id)
 	return geteuid() ? geteuid() : KEEPER_UID_BASE + lab_id;
 }
 
+/* What a guest has had in its directory may be a link to anything, or wait for ever */
+static int set_owner(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	autoclose int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EUCLEAN;
+	if (!geteuid() && fchown(fd, uid, gid) < 0)
+		return -errno;
+	return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
 int keeper_freeze_file(const char *path)
 {
-	if (!geteuid() && chown(path, 0, KEEPER_GUESTS_GID) < 0)
-		return -errno;
-	return chmod(path, 0440) < 0 ? -errno : 0;
+	return set_owner(path, 0, KEEPER_GUESTS_GID, 0440);
+}
+
+int keeper_give_file(const char *path, uid_t uid)
+{
+	return set_owner(path, uid, (gid_t)-1, 0600);
 }
 
 int keeper_exit_status(struct keeper *k, pid_t pid, int *ret_status, struct lab_err *err)

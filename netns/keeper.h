@@ -228,6 +228,9 @@ int keeper_spawn(struct keeper *k, const struct keeper_spawn *spawn, pid_t *ret_
  */
 int keeper_freeze_file(const char *path);
 
+/** keeper_give_file() - Let a guest alone, by its uid, read and write a file */
+int keeper_give_file(const char *path, uid_t uid);
+
 /**
  * keeper_uid() - The uid unprivileged children of a lab run with
  * Files they write must belong to it. Without root it is our own.
