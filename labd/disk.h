@@ -42,7 +42,7 @@ int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct l
 
 /**
  * disks_unfreeze() - Undo disks_freeze(), also a half-made one
- * The disk of a running guest that QEMU has opened the new file of stays as it is.
+ * A disk stays as it is when QEMU has the new file open, or has written into it.
  * On failure nothing is lost: the rows stand, and it can be tried again.
  */
 int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);

@@ -181,6 +181,16 @@ static int forget_prepared(struct labd *d, const struct instance *in, struct lab
 	return r;
 }
 
+/*
+ * Whether a guest writes to a new head by now, or has. Its QEMU may have ended since: what
+ * it wrote behind the barrier is on the disk for the guest all the same.
+ */
+static bool is_written(const struct instance *in, const struct layer *fresh)
+{
+	return (instance_running(in) && qemu_has_open(in->pid, fresh->path)) ||
+	       !qcow2_is_new(fresh->path, fresh->size);
+}
+
 int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
 	autolayers struct layers frozen = { 0 }, heads = { 0 };
@@ -191,8 +201,8 @@ int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct
 	for (size_t i = 0; !r && i < frozen.n; i++) {
 		const struct layer *fresh = head_on(&heads, &frozen.v[i]);
 
-		if (fresh && instance_running(in) && qemu_has_open(in->pid, fresh->path))
-			continue; /* its guest writes to it by now */
+		if (fresh && is_written(in, fresh))
+			continue;
 		r = unfreeze_one(d, &frozen.v[i], fresh, in, err);
 	}
 	if (!r)

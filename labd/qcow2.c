@@ -113,6 +113,16 @@ static int write_all(int fd, uint64_t size, const char *base)
 	return r;
 }
 
+bool qcow2_is_new(const char *path, uint64_t size)
+{
+	struct stat st;
+
+	/* the first cluster that is written, and the table that names it, are behind the L1 table
+	 */
+	return lstat(path, &st) < 0 ||
+	       (uint64_t)st.st_size <= L1_AT + l1_entries(size) * sizeof(uint64_t);
+}
+
 int qcow2_create(const char *path, uint64_t size, const char *base, uid_t owner,
 		 struct lab_err *err)
 {

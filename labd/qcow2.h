@@ -5,6 +5,7 @@
 
 #include "lib/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -22,5 +23,8 @@
  */
 int qcow2_create(const char *path, uint64_t size, const char *base, uid_t owner,
 		 struct lab_err *err);
+
+/** qcow2_is_new() - Whether nothing was written into a file since qcow2_create(); or it is gone */
+bool qcow2_is_new(const char *path, uint64_t size);
 
 #endif

@@ -102,12 +102,45 @@ static void test_refused(void **state)
 	unlink(path);
 }
 
+/* As QEMU opens, reads and writes it */
+static void qemu_io(const char *path, const char *command)
+{
+	const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", command, path, NULL };
+	struct run run = { .argv = argv, .deadline = num_now_us() + 60000000 };
+	struct lab_err err = LAB_ERR_INIT;
+
+	if (run_program(&run, NULL, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static void test_new(void **state)
+{
+	static const char *const writes[] = { "write 0 512", "write -z 0 64k", "write 512M 64k" };
+	char base[IO_PATH], path[IO_PATH];
+
+	(void)state;
+	in_dir(path, "top");
+	assert_true(qcow2_is_new(path, 1 << 30));
+	assert_int_equal(qcow2_create(in_dir(base, "base"), 1 << 30, "", getuid(), NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(writes); i++) {
+		assert_int_equal(qcow2_create(path, 1 << 30, base, getuid(), NULL), 0);
+		assert_true(qcow2_is_new(path, 1 << 30));
+		qemu_io(path, "read 0 64k");
+		assert_true(qcow2_is_new(path, 1 << 30));
+		qemu_io(path, writes[i]);
+		assert_false(qcow2_is_new(path, 1 << 30));
+		unlink(path);
+	}
+	unlink(base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_base),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_new),
 	};
 	int r;
 
