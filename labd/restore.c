@@ -215,6 +215,20 @@ static void set_time(struct labd *d, const struct restore *restore, struct membe
 			ms->v[i].set_clock = true;
 }
 
+/* Neither what they were nor what they are to be, as those that stayed are paused */
+static int fail_all(struct labd *d, struct members *ms, const struct lab_err *why)
+{
+	for (size_t i = 0; i < ms->n; i++) {
+		struct member *m = &ms->v[i];
+
+		if (!m->runs || m->err.code)
+			continue;
+		boot_failed(d, m->in, why);
+		m->err = *why;
+	}
+	return why->code;
+}
+
 static int bring_back(struct labd *d, const struct restore *restore, struct members *ms,
 		      struct lab_err *err)
 {
@@ -226,7 +240,7 @@ static int bring_back(struct labd *d, const struct restore *restore, struct memb
 	if (!r)
 		r = renew_network(d, lab, ms, err);
 	if (r < 0)
-		return r;
+		return fail_all(d, ms, err);
 	/* whom one failure does not concern goes on */
 	(void)members_each(ms, load, err);
 	set_time(d, restore, ms);
