@@ -130,10 +130,11 @@ static int mark(struct labd *d, struct lab *lab, const struct members *ms, int64
 	return lab_set_spec(d, lab, NULL, json_incref(lab->spec), NULL, err);
 }
 
-static void unmark(struct labd *d, struct lab *lab)
+/* @at: where the lab stands in the tree of its snapshots now */
+static void unmark(struct labd *d, struct lab *lab, int64_t at)
 {
 	pthread_mutex_lock(&d->lock);
-	lab->at = lab->restore;
+	lab->at = at;
 	lab->restore = 0;
 	json_array_clear(lab->restoring);
 	pthread_mutex_unlock(&d->lock);
@@ -253,7 +254,7 @@ static int run(struct members *ms, struct labd *d, struct job *job, const struct
 	double began = num_wall();
 	int late, r = bring_back(d, restore, ms, err);
 
-	unmark(d, restore->lab);
+	unmark(d, restore->lab, restore->snapshot);
 	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
 	late = members_each(ms, settle, r < 0 ? NULL : err);
 	return r < 0 ? r : late;
@@ -270,7 +271,8 @@ int restore_run(struct labd *d, struct job *job, const struct restore *restore, 
 		ms.v[i].repair = &restore->repair;
 	if (!r)
 		r = members_each(&ms, prepare, err);
-	if (!r)
+	/* one that an earlier labd has begun is done to its end */
+	if (!r && !lab->restore)
 		r = job_check(job, err);
 	if (!r)
 		r = mark(d, lab, &ms, restore->snapshot, err);
@@ -279,6 +281,9 @@ int restore_run(struct labd *d, struct job *job, const struct restore *restore, 
 	json_decref(before);
 	if (!r)
 		r = run(&ms, d, job, restore, err);
+	else if (lab->restore)
+		/* or it would be tried at each start, on top of what was done since */
+		unmark(d, lab, lab->at);
 	members_end(&ms);
 	return r;
 }
