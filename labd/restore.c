@@ -248,6 +248,29 @@ static int bring_back(struct labd *d, const struct restore *restore, struct memb
 	return members_each(ms, go_on, err);
 }
 
+static bool is_suspended(struct labd *d, struct lab *lab, int64_t snapshot)
+{
+	SCOPED_LOCK(&d->lock);
+	const struct snapshot *sn = model_snapshot_id(lab, snapshot);
+
+	return sn && !strcmp(sn->kind, SNAPSHOT_SUSPENDED);
+}
+
+/*
+ * What was suspended goes on once: another time would lose what is done from now on. Not
+ * later, as waiting for probes may fail, or be cancelled.
+ */
+static void spend(struct labd *d, struct lab *lab, const struct members *ms, int64_t snapshot)
+{
+	if (!is_suspended(d, lab, snapshot))
+		return;
+	/* its memory is kept for those that the store knows to stand on it */
+	for (size_t i = 0; i < ms->n; i++)
+		if (instance_save(d, ms->v[i].in, NULL) < 0)
+			return;
+	(void)snapshot_drop(d, lab, snapshot, NULL);
+}
+
 static int run(struct members *ms, struct labd *d, struct job *job, const struct restore *restore,
 	       struct lab_err *err)
 {
@@ -255,6 +278,8 @@ static int run(struct members *ms, struct labd *d, struct job *job, const struct
 	int late, r = bring_back(d, restore, ms, err);
 
 	unmark(d, restore->lab, restore->snapshot);
+	if (!r)
+		spend(d, restore->lab, ms, restore->snapshot);
 	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
 	late = members_each(ms, settle, r < 0 ? NULL : err);
 	return r < 0 ? r : late;

@@ -14,10 +14,12 @@
  *	memory and devices are loaded, by new QEMUs that map the saved memory or by
  *	those that stayed. One that cannot is replaced by a new one
  *	all go on, at the same time, when the last one is loaded
- *	the mark goes; probes must succeed again
+ *	the mark goes, and the snapshot if it was that of a suspended lab
+ *	probes must succeed again
  *
- * A labd that finds the mark does it again, so a lab is never half restored. A
- * member that cannot be started is "failed", with the reason; the others go on.
+ * A labd that finds the mark does it again, so a lab is never half restored; if that is
+ * refused, the mark goes, and the user decides. A member that cannot be started is
+ * "failed", with the reason; the others go on.
  */
 #ifndef LABD_RESTORE_H
 #define LABD_RESTORE_H
