@@ -278,7 +278,9 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 	if (!u->reset && golden_fits(d, u->lab, ins, id, &why) < 0)
 		job_note(job, "the suspended state is not used: %s", why.text);
 	else if (!u->reset)
+		/* a boot or a restore in between has left disks that nobody else has */
 		r = make_lines(job, ins, err) ?:
+		    snapshot_keep(d, job, u->lab, "up", ins, NULL, err) ?:
 		    snapshot_bring_back(d, job, u->lab, id, ins, false, &u->repair, err) ?: 1;
 	return r < 0 ? r : snapshot_drop(d, u->lab, id, err) ?: r;
 }
