@@ -269,17 +269,29 @@ static int64_t expired(struct labd *d, struct lab *lab)
 	return n > SNAPSHOT_KEPT ? oldest : 0;
 }
 
+/* "auto-restore-20260131-235959", and more of that second "...-2" */
+static void auto_name(struct labd *d, struct lab *lab, const char *before,
+		      char name[NAME_MAX_LEN + 1])
+{
+	time_t now = time(NULL);
+	char when[24];
+	struct tm tm;
+
+	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", gmtime_r(&now, &tm));
+	snprintf(name, NAME_MAX_LEN + 1, AUTO_PREFIX "%s-%s", before, when);
+	SCOPED_LOCK(&d->lock);
+	for (unsigned int n = 2; model_snapshot(lab, name); n++)
+		snprintf(name, NAME_MAX_LEN + 1, AUTO_PREFIX "%s-%s-%u", before, when, n);
+}
+
 int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
 		  const struct instances *ins, int64_t *ret_id, struct lab_err *err)
 {
-	char name[NAME_MAX_LEN + 1], when[24];
-	time_t now = time(NULL);
-	struct tm tm;
+	char name[NAME_MAX_LEN + 1];
 	int64_t id;
 	int r;
 
-	strftime(when, sizeof(when), "%Y%m%d-%H%M%S", gmtime_r(&now, &tm));
-	snprintf(name, sizeof(name), AUTO_PREFIX "%s-%s", before, when);
+	auto_name(d, lab, before, name);
 	r = ins->n ? snapshot_take(d, job, lab, name, "auto", ins, ret_id, err) : 0;
 	if (!r && ins->n)
 		job_note(job, "what was there is kept as snapshot %s", name);
