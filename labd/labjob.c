@@ -248,7 +248,7 @@ static int bring_golden(struct labd *d, struct job *job, struct up *u, const str
 	r = make_lines(job, ins, err);
 	/* what runs is dropped because it was asked for; of a lab that is down nobody said so */
 	if (!r && !u->reset)
-		r = snapshot_keep(d, job, u->lab, "up", ins, NULL, err);
+		r = snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, &u->repair,
 					err);
@@ -280,7 +280,7 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 	else if (!u->reset)
 		/* a boot or a restore in between has left disks that nobody else has */
 		r = make_lines(job, ins, err) ?:
-		    snapshot_keep(d, job, u->lab, "up", ins, NULL, err) ?:
+		    snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err) ?:
 		    snapshot_bring_back(d, job, u->lab, id, ins, false, &u->repair, err) ?: 1;
 	return r < 0 ? r : snapshot_drop(d, u->lab, id, err) ?: r;
 }

@@ -32,7 +32,7 @@ static int keep(struct labd *d, struct job *job, struct out *o, struct lab_err *
 	pthread_mutex_lock(&d->lock);
 	r = instances_with_disks(o->lab, &all, err);
 	pthread_mutex_unlock(&d->lock);
-	return r < 0 ? r : snapshot_keep(d, job, o->lab, "export", &all, &o->snapshot, err);
+	return r < 0 ? r : snapshot_keep(d, job, o->lab, "export", &all, 0, &o->snapshot, err);
 }
 
 static int run_export(struct labd *d, struct job *job, void *arg, struct lab_err *err)

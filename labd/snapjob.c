@@ -166,7 +166,7 @@ static int run_remove(struct labd *d, struct job *job, void *arg, struct lab_err
 	return snapshot_drop(d, s->lab, s->id, err);
 }
 
-static int keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
+static int keep(struct labd *d, struct job *job, struct lab *lab, const char *before, int64_t spare,
 		int64_t *ret_id, struct lab_err *err)
 {
 	autoinstances struct instances all = { 0 };
@@ -175,7 +175,7 @@ static int keep(struct labd *d, struct job *job, struct lab *lab, const char *be
 	pthread_mutex_lock(&d->lock);
 	r = instances_with_disks(lab, &all, err);
 	pthread_mutex_unlock(&d->lock);
-	return r < 0 ? r : snapshot_keep(d, job, lab, before, &all, ret_id, err);
+	return r < 0 ? r : snapshot_keep(d, job, lab, before, &all, spare, ret_id, err);
 }
 
 static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)
@@ -186,7 +186,7 @@ static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_er
 
 	/* a restore that is done again has nothing left to keep */
 	if (!r && s->lab->restore != s->id)
-		r = keep(d, job, s->lab, "restore", NULL, err);
+		r = keep(d, job, s->lab, "restore", s->id, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, true, &s->repair, err);
 	lab_settle(d, s->lab, r < 0 && r != -ECANCELED ? err->text : "");
@@ -328,7 +328,7 @@ int snapjob_suspend(struct labd *d, const char *lab_name, int64_t *ret_job, stru
 static int run_clone(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct snap *s = arg;
-	int r = s->id ? 0 : keep(d, job, s->lab, "clone", &s->id, err);
+	int r = s->id ? 0 : keep(d, job, s->lab, "clone", 0, &s->id, err);
 
 	return r < 0 ? r : clone_run(d, job, s->lab, s->id, s->name, &s->repair, err);
 }

@@ -251,7 +251,7 @@ int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *
 /* ---- automatic ones --------------------------------------------------------------- */
 
 /* An automatic one that is too old, or one too many; 0: there is none */
-static int64_t expired(struct labd *d, struct lab *lab)
+static int64_t expired(struct labd *d, struct lab *lab, int64_t spare)
 {
 	SCOPED_LOCK(&d->lock);
 	int64_t oldest = 0;
@@ -259,7 +259,7 @@ static int64_t expired(struct labd *d, struct lab *lab)
 	size_t n = 0;
 
 	TAILQ_FOREACH(sn, &lab->snapshots, link) {
-		if (strcmp(sn->kind, "auto"))
+		if (strcmp(sn->kind, "auto") || sn->id == spare)
 			continue;
 		if (sn->created < num_wall() - SNAPSHOT_DAYS * 86400.0)
 			return sn->id;
@@ -285,7 +285,7 @@ static void auto_name(struct labd *d, struct lab *lab, const char *before,
 }
 
 int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		  const struct instances *ins, int64_t *ret_id, struct lab_err *err)
+		  const struct instances *ins, int64_t spare, int64_t *ret_id, struct lab_err *err)
 {
 	char name[NAME_MAX_LEN + 1];
 	int64_t id;
@@ -295,7 +295,7 @@ int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *
 	r = ins->n ? snapshot_take(d, job, lab, name, "auto", ins, ret_id, err) : 0;
 	if (!r && ins->n)
 		job_note(job, "what was there is kept as snapshot %s", name);
-	while (!r && (id = expired(d, lab)))
+	while (!r && (id = expired(d, lab, spare)))
 		r = snapshot_drop(d, lab, id, err);
 	return lab_wrap(err, r, "snapshot before the %s", before);
 }
@@ -368,7 +368,9 @@ int snapshot_bring_back(struct labd *d, struct job *job, struct lab *lab, int64_
 	sn = model_snapshot_id(lab, id);
 	restore.clock = sn ? sn->clock : 0;
 	pthread_mutex_unlock(&d->lock);
-	r = restore_run(d, job, &restore, err);
+	/* without files it would take all disks away */
+	r = sn ? restore_run(d, job, &restore, err)
+	       : lab_fail(err, -ENOENT, "the snapshot is gone");
 	json_decref(then);
 	memory_collect(d);
 	return r;

@@ -80,10 +80,11 @@ int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char 
 
 /**
  * snapshot_keep() - Make an automatic snapshot before something is lost, drop old ones
+ * @spare:	one that stays, however old: it is to be restored
  * @ret_id:	may be NULL
  */
 int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		  const struct instances *ins, int64_t *ret_id, struct lab_err *err);
+		  const struct instances *ins, int64_t spare, int64_t *ret_id, struct lab_err *err);
 
 /** snapshot_drop() - Remove one, and the files that nobody needs any more */
 int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *err);

@@ -59,6 +59,11 @@ labctl snapshot restore lab s2
 labctl snapshot restore lab s2
 check_eq "kept" 5 "$(api GET /v1/labs/lab/snapshots | jq '[.[] | select(.kind == "auto")] | length')"
 
+say "the oldest of them, which would be the next to go"
+oldest=$(api GET /v1/labs/lab/snapshots | jq -r '[.[] | select(.kind == "auto")] | .[0].name')
+labctl snapshot restore lab "$oldest"
+sums | cmp - "$TEST_DIR/s2.sums" || fail "a is not what it was in $oldest"
+
 say "one in the middle goes, what stands on it stays"
 labctl snapshot rm -y lab s1
 check_eq "parent" golden "$(snap s2 parent)"
