@@ -125,13 +125,15 @@ static int stop(struct member *m)
 
 static int save(struct member *m)
 {
-	uint64_t deadline = num_now_us() + CALL_US;
+	uint64_t deadline;
 	char node[32];
 	int r;
 
 	if (!instance_running(m->in))
 		return 0;
 	r = ram_save_again(&m->ram, &m->chain, &m->err);
+	/* QEMU's time: all of a large memory may have taken longer */
+	deadline = num_now_us() + CALL_US;
 	if (!r)
 		r = qemu_save_devices(m->in->guest->qmp, deadline, &m->err);
 	for (size_t i = 0; !r && i < json_array_size(m->in->disks); i++)
