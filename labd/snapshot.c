@@ -127,6 +127,19 @@ static struct snapshot *replaced(struct lab *lab, const char *kind)
 	return NULL;
 }
 
+/* Its children are its parent's, as unpublish() does it in the model */
+static int remove_row(struct labd *d, int64_t id, struct lab_err *err)
+{
+	int64_t r = store_run(d->store, err,
+			      "UPDATE snapshots SET parent_id ="
+			      " (SELECT parent_id FROM snapshots WHERE id = ?) WHERE parent_id = ?",
+			      "ii", id, id);
+
+	if (r >= 0)
+		r = store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", id);
+	return r < 0 ? (int)r : 0;
+}
+
 static int finish_rows(struct labd *d, struct lab *lab, const char *name, const char *kind,
 		       const struct snapshot *old, int64_t id, double clock, struct lab_err *err)
 {
@@ -135,8 +148,8 @@ static int finish_rows(struct labd *d, struct lab *lab, const char *name, const 
 
 	if (r < 0)
 		return r;
-	if (old && store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", old->id) < 0)
-		r = err->code;
+	if (old)
+		r = remove_row(d, old->id, err);
 	if (!r &&
 	    store_run(d->store, err,
 		      "UPDATE snapshots SET state = 'ready', name = ?, clock = ? WHERE id = ?",
@@ -185,10 +198,10 @@ static void publish(struct labd *d, struct lab *lab, const char *name, const cha
 	sn->created = num_wall();
 	sn->clock = clock;
 	SCOPED_LOCK(&d->lock);
-	sn->parent = lab->at;
 	old = replaced(lab, kind);
 	if (old)
 		unpublish(d, lab, old);
+	sn->parent = lab->at;
 	lab->at = id;
 	if (!strcmp(kind, "golden"))
 		lab->golden = id;
@@ -305,10 +318,10 @@ int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *
 int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *err)
 {
 	struct snapshot *sn;
-	int64_t r = store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", id);
+	int r = remove_row(d, id, err);
 
 	if (r < 0)
-		return (int)r;
+		return r;
 	pthread_mutex_lock(&d->lock);
 	sn = model_snapshot_id(lab, id);
 	if (sn)
