@@ -137,7 +137,7 @@ static int unfreeze_rows(struct labd *d, const struct layer *frozen, const struc
 	if (r < 0)
 		return r;
 	r = layer_remove(d, frozen->path, err);
-	if (!r && fresh)
+	if (!r)
 		r = layer_remove(d, fresh->path, err);
 	if (!r)
 		r = layer_save(d, head, err);
@@ -164,8 +164,7 @@ static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct
 	if (r < 0)
 		return r;
 	unlink(frozen->path);
-	if (fresh)
-		unlink(fresh->path);
+	unlink(fresh->path);
 	return 0;
 }
 
@@ -201,7 +200,8 @@ int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct
 	for (size_t i = 0; !r && i < frozen.n; i++) {
 		const struct layer *fresh = head_on(&heads, &frozen.v[i]);
 
-		if (fresh && is_written(in, fresh))
+		/* no head of its own: something else may stand on it since */
+		if (!fresh || is_written(in, fresh))
 			continue;
 		r = unfreeze_one(d, &frozen.v[i], fresh, in, err);
 	}
