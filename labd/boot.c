@@ -32,7 +32,7 @@
 #define CONSOLE_MAX (4 << 20) /* recorded, and as much again in console.log.1 */
 #define START_US (30 * 1000000ULL)
 #define CALL_US (5 * 1000000ULL)
-#define HUNG_US (1500 * 1000ULL) /* a monitor that is silent for so long is hung */
+#define HUNG_US (3000 * 1000ULL) /* a monitor that is silent for so long is hung */
 
 const char *boot_key(struct labd *d, const struct instance *in, char *buf, size_t size)
 {

@@ -86,6 +86,7 @@ static const struct instance *without_probe(const struct lab *lab)
 int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
 {
 	const struct instance *in = without_probe(lab);
+	struct lab_err why = LAB_ERR_INIT;
 	int r;
 
 	if (in) {
@@ -97,8 +98,13 @@ int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_er
 		return 0;
 	}
 	r = wait_quiet(job, lab, err);
+	if (r < 0)
+		return r;
 	job_step(job, "golden");
-	return r < 0 ? r : golden_make(d, job, lab, err);
+	/* the lab is up all the same */
+	if (golden_make(d, job, lab, &why) < 0)
+		job_note(job, "%s; labctl golden %s tries again", why.text, lab->name);
+	return 0;
 }
 
 /* Of an instance and its networks, all that a guest has seen */

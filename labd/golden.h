@@ -24,7 +24,7 @@ int golden_make(struct labd *d, struct job *job, struct lab *lab, struct lab_err
 
 /**
  * golden_begin() - After a boot of a whole lab: make it if all instances say when they
- * are ready; the job tells if not
+ * are ready; the job tells if not. Fails only if the job was asked to stop
  */
 int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err);
 
