@@ -136,7 +136,7 @@ static int digest_all(const char *path, json_t *files, struct lab_err *err)
  * A frozen disk has another name as long as the QEMU that wrote it may ask for that
  * (frozen.c); when that goes its change time moves, and no byte has changed.
  */
-static bool has_names(const char *name)
+static bool is_disk(const char *name)
 {
 	const char *end = strrchr(name, '.');
 
@@ -149,7 +149,7 @@ static void add_seal(char *seal, size_t size, int dirfd, const char *name)
 	struct stat st = { 0 };
 
 	(void)fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW);
-	if (has_names(name))
+	if (is_disk(name))
 		st.st_ctim = st.st_mtim;
 	snprintf(seal + n, size - n, " %s:%lx:%lx:%lld:%lld.%ld:%lld.%ld", name,
 		 (unsigned long)st.st_dev, (unsigned long)st.st_ino, (long long)st.st_size,
@@ -525,13 +525,22 @@ int memory_adopt(struct labd *d, struct instance *in, int64_t snapshot, const ch
 
 /* ---- removing ---------------------------------------------------------------- */
 
+/* All but disks, so also what a labd that was killed had begun to write */
+static void empty(const char *path)
+{
+	autodir DIR *dir = opendir(path);
+	struct dirent *de;
+
+	while (dir && (de = readdir(dir)))
+		if (!is_disk(de->d_name))
+			unlinkat(dirfd(dir), de->d_name, 0);
+}
+
 static void remove_files(const char *dir)
 {
-	static const char *const names[] = { "ram", "ram.map", "state.qcow2", MANIFEST };
 	char path[IO_PATH];
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		unlink(io_path(path, "%s/%s", dir, names[i]));
+	empty(dir);
 	/* with the frozen disks it goes when these do */
 	if (!rmdir(dir)) {
 		char *slash = strrchr(io_path(path, "%s", dir), '/');

@@ -15,7 +15,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 /* Pages that are looked at together: 256 KiB, a good size for pread() and for caches */
 #define BATCH 64U
@@ -498,30 +497,17 @@ int64_t ram_private(const struct ram *ram, struct lab_err *err)
 
 /* ---- labram.so ---------------------------------------------------------------- */
 
-static int connect_seqpacket(const char *path, struct lab_err *err)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	autoclose int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return lab_fail(err, -ENAMETOOLONG, "%s: too long a name for a socket", path);
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return lab_fail_errno(err, -errno, "%s", path);
-	return steal_fd(&fd);
-}
-
 #define MAX_ERRNO 4095 /* the kernel's */
 
 static int ask(const char *path, char op, uint64_t deadline, struct lab_err *err)
 {
-	autoclose int fd = connect_seqpacket(path, err);
+	autoclose int fd = io_connect_unix(path, SOCK_SEQPACKET | SOCK_NONBLOCK);
 	struct pollfd answer = { .fd = fd, .events = POLLIN };
 	uint64_t now = num_now_us();
 	int code = 0;
 
 	if (fd < 0)
-		return fd;
+		return lab_fail_errno(err, fd, "%s", path);
 	if (send(fd, &op, 1, MSG_NOSIGNAL) != 1)
 		return lab_fail_errno(err, -errno, "%s", path);
 	if (RETRY(poll(&answer, 1, deadline > now ? (int)((deadline - now) / 1000) : 0)) <= 0)

@@ -182,13 +182,14 @@ static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_er
 {
 	autoinstances struct instances ins = { 0 };
 	const struct snap *s = arg;
+	bool again = s->lab->restore == s->id;
 	int r = take_members(d, job, s, &ins, err);
 
-	/* a restore that is done again has nothing left to keep */
-	if (!r && s->lab->restore != s->id)
+	/* one that is done again has nothing left to keep, and has its specification */
+	if (!r && !again)
 		r = keep(d, job, s->lab, "restore", s->id, NULL, err);
 	if (!r)
-		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, true, &s->repair, err);
+		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, !again, &s->repair, err);
 	lab_settle(d, s->lab, r < 0 && r != -ECANCELED ? err->text : "");
 	return r;
 }

@@ -58,11 +58,12 @@ check_booted()
 	check_mark none
 }
 
-# All of the golden but what is damaged, and the image, which others link meanwhile
+# All of the golden but what is damaged, and the image, which others link meanwhile; a disk
+# loses its other name when the QEMU that wrote it ends
 others()
 {
-	find "$dir" -type f ! -path "$dir/$1" -printf '%p %s %T@ %C@ %m %U\n' | sort
-	find "$LABD_STATE/images/" -type f -printf '%p %s %T@ %m %U\n' | sort
+	find "$dir" -type f ! -path "$dir/$1" ! -name root.qcow2 -printf '%p %s %T@ %C@ %m %U\n' | sort
+	find "$dir/root.qcow2" "$LABD_STATE/images/" -type f ! -path "$dir/$1" -printf '%p %s %T@ %m %U\n' | sort
 	find "$dir" "$LABD_STATE/images/" -type f ! -path "$dir/$1" -exec sha256sum {} + | sort
 }
 
