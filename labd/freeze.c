@@ -155,14 +155,18 @@ static int go_on(struct member *m)
 
 static int finish(struct member *m)
 {
+	int r;
+
 	if (!instance_running(m->in))
 		return 0;
-	(void)qemu_close_state(m->in->guest->qmp, num_now_us() + CALL_US, NULL);
+	r = qemu_close_state(m->in->guest->qmp, num_now_us() + CALL_US, &m->err);
+	if (r < 0)
+		return r;
 	job_item_step(m->job, m->item, "digests", 0);
 	return memory_finish(m->d, m->in, m->snapshot, m->whole, &m->chain, &m->err);
 }
 
-static int behind_barrier(struct members *ms, struct job *job, double *ret_clock,
+static int behind_barrier(struct members *ms, struct job *job, bool stay, double *ret_clock,
 			  struct lab_err *err)
 {
 	double began = num_wall();
@@ -170,14 +174,15 @@ static int behind_barrier(struct members *ms, struct job *job, double *ret_clock
 
 	*ret_clock = ms->n ? repair_lab_time(ms->v[0].in->lab) : began;
 	if (!r)
-		(void)members_each(ms, save, err);
-	r = members_all(ms, go_on, err);
+		r = members_each(ms, save, err);
+	if (r < 0 || !stay)
+		r = members_all(ms, go_on, err);
 	job_log(job, "paused for %.0f ms", (num_wall() - began) * 1e3);
 	return r;
 }
 
 int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
-	       int64_t snapshot, bool whole, double *ret_clock, struct lab_err *err)
+	       int64_t snapshot, bool whole, bool stay, double *ret_clock, struct lab_err *err)
 {
 	struct members ms;
 	int r = members_new(&ms, d, job, ins, n, snapshot, err);
@@ -191,9 +196,12 @@ int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, siz
 	if (!r)
 		r = job_check(job, err);
 	if (!r)
-		r = behind_barrier(&ms, job, ret_clock, err);
-	if (!r)
+		r = behind_barrier(&ms, job, stay, ret_clock, err);
+	if (!r) {
 		r = members_each(&ms, finish, err);
+		if (r < 0 && stay)
+			(void)members_all(&ms, go_on, NULL);
+	}
 	members_end(&ms);
 	return r;
 }

@@ -38,12 +38,17 @@ static int give_up(struct member *m, const struct lab_err *why)
 	return boot_stop(m->d, m->job, m->in, false, &m->err);
 }
 
+static int choose(struct member *m)
+{
+	instance_set_want(m->d, m->in, m->runs ? "running" : "stopped");
+	m->in_place = load_can_stay(m);
+	return 0;
+}
+
 static int end(struct member *m)
 {
 	struct lab_err err = LAB_ERR_INIT;
 
-	instance_set_want(m->d, m->in, m->runs ? "running" : "stopped");
-	m->in_place = load_can_stay(m);
 	job_item_step(m->job, m->item, m->in_place ? "stop" : "end", 0);
 	if (!m->in_place)
 		return boot_stop(m->d, m->job, m->in, false, &m->err);
@@ -230,11 +235,32 @@ static int fail_all(struct labd *d, struct members *ms, const struct lab_err *wh
 	return why->code;
 }
 
+/* Those whose QEMU stays get and send no frames from before they stop until they go on */
+static int open_ports(struct lab *lab, struct members *ms, bool open, struct lab_err *err)
+{
+	autoinstances struct instances stay = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ms->n; i++)
+		if (ms->v[i].in_place && !ms->v[i].err.code)
+			r = instances_add(&stay, ms->v[i].in, err);
+	return r < 0 || !stay.n ? r : network_ports(lab, stay.v, stay.n, open, err);
+}
+
+static int stop_all(struct lab *lab, struct members *ms, struct lab_err *err)
+{
+	int r = members_each(ms, choose, err);
+
+	if (!r)
+		r = open_ports(lab, ms, false, err);
+	return r < 0 ? r : members_each(ms, end, err);
+}
+
 static int bring_back(struct labd *d, const struct restore *restore, struct members *ms,
 		      struct lab_err *err)
 {
 	struct lab *lab = restore->lab;
-	int r = members_each(ms, end, err);
+	int r = stop_all(lab, ms, err);
 
 	if (!r)
 		r = disks_thaw(d, restore->ins, ms->n, restore->snapshot, err);
@@ -245,7 +271,8 @@ static int bring_back(struct labd *d, const struct restore *restore, struct memb
 	/* whom one failure does not concern goes on */
 	(void)members_each(ms, load, err);
 	set_time(d, restore, ms);
-	return members_each(ms, go_on, err);
+	r = open_ports(lab, ms, true, err);
+	return r < 0 ? fail_all(d, ms, err) : members_each(ms, go_on, err);
 }
 
 static bool is_suspended(struct labd *d, struct lab *lab, int64_t snapshot)

@@ -240,7 +240,7 @@ int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char 
 
 struct taking {
 	struct job *job;
-	bool whole;
+	bool whole, stay;
 };
 
 static int freeze(struct labd *d, int64_t id, const struct instances *ins, void *arg,
@@ -248,7 +248,7 @@ static int freeze(struct labd *d, int64_t id, const struct instances *ins, void 
 {
 	const struct taking *t = arg;
 
-	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, ret_clock, err);
+	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, t->stay, ret_clock, err);
 }
 
 int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *name,
@@ -256,7 +256,7 @@ int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *
 		  struct lab_err *err)
 {
 	/* a golden is what all starts read: it stands on nothing */
-	struct taking t = { job, !strcmp(kind, "golden") };
+	struct taking t = { job, !strcmp(kind, "golden"), !strcmp(kind, "suspended") };
 
 	return snapshot_make(d, lab, name, kind, ins, freeze, &t, ret_id, err);
 }
