@@ -3,6 +3,7 @@
 # A snapshot is one instant: nothing is received that was not sent, nothing of the
 # abandoned run arrives, and streams go on. a counts to b, over UDP and over TCP.
 # TIMEOUT: 400
+# SLOW
 # REQUIRES: root tun dnsmasq curl jq cc
 . "${SRCDIR:-.}/tests/lib.sh"
 need tiny
@@ -31,7 +32,7 @@ labctl exec -i "$LAB/b" -- sh -c 'cat >/run/receive' <<'SH'
 tail -f /dev/null | nc -l -p 9001 | while read n; do
 	[ "$n" -eq $((${prev:-0} + 1)) ] || echo "tcp $n after $prev" >>/run/bad
 	prev=$n
-	echo "$n" >/run/tcp
+	echo "$n" >/run/tcp.new && mv /run/tcp.new /run/tcp
 done &
 SH
 labctl exec -i "$LAB/a" -- sh -c 'cat >/run/send' <<'SH'
