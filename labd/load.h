@@ -8,7 +8,8 @@
  * gets what is above it, and loads the devices. A QEMU that runs and maps that very file
  * already can stay: it forgets the pages its guest has made its own, gets what is
  * above, new disks, and loads the devices. That is quicker, as no process, links or
- * sockets are made anew.
+ * sockets are made anew; for now it is done only with KVM and without a network (load.c
+ * says why).
  *
  * In both cases the guest stands still afterwards.
  */

@@ -8,12 +8,14 @@
 #include "lib/text.h"
 #include "lib/util.h"
 
+#include <poll.h>
 #include <string.h>
 #include <sys/random.h>
 
 #define CALL_US (20 * 1000000ULL)
 #define COMMAND_US (120 * 1000000ULL) /* for one of `repair` */
 #define MAX_WORDS 64
+#define AGENT_PAUSE_MS 200
 #define SEED_BYTES 64
 
 double repair_lab_time(const struct lab *lab)
@@ -137,11 +139,32 @@ static int run_commands(struct instance *in, struct job *job, struct lab_err *er
 	return 0;
 }
 
+/* Loading its devices may close the agent's channel once more */
+static int wait_agent(struct instance *in, struct job *job, struct lab_err *err)
+{
+	uint64_t end = num_now_us() + COMMAND_US;
+	int r;
+
+	while ((r = agent_call(in->guest->agent, "guest-ping", NULL, num_now_us() + CALL_US, NULL,
+			       err)) < 0) {
+		if (job_cancelled(job) || num_now_us() > end || r == -ECANCELED)
+			return lab_wrap(err, r, "its agent");
+		(void)poll(NULL, 0, AGENT_PAUSE_MS);
+	}
+	return 0;
+}
+
 int repair_guest(struct instance *in, const struct repair *how, bool clock, struct job *job,
 		 struct lab_err *err)
 {
-	int r = clock || how->clock_now ? set_clock(in, job, err) : 0;
+	bool set = clock || how->clock_now;
+	int r = 0;
 
+	if (!set && !how->reseed && !json_array_size(json_object_get(instance_spec(in), "repair")))
+		return 0;
+	r = wait_agent(in, job, err);
+	if (!r && set)
+		r = set_clock(in, job, err);
 	if (!r && how->reseed)
 		r = reseed(in, job, err);
 	return r < 0 ? r : run_commands(in, job, err);

@@ -35,9 +35,8 @@ check_eq "kind" golden "$(api GET /v1/labs/lab/snapshots | jq -r '.[0].kind')"
 check_eq "with memory" true "$(api GET /v1/labs/lab/snapshots | jq -r '.[0].memory')"
 
 # ---- reset: memory, processes, disks
-for round in new-process in-place; do
+for round in first second; do
 	say "reset, $round"
-	pid=$(inst a pid)
 	guest a sh -c 'echo ram >/run/mark; echo disk >/root/mark; sync; sleep 4242 </dev/null >/dev/null 2>&1 &'
 	born=$(guest a cat /run/born)
 	labctl reset lab
@@ -46,9 +45,6 @@ for round in new-process in-place; do
 	check_eq "files since" "" "$(guest a sh -c 'ls /run/mark /root/mark 2>/dev/null; true')"
 	check_eq "processes since" "" "$(guest a sh -c 'ps | grep "[s]leep 4242"; true')"
 	check_eq "repair commands" again "$(guest a cat /run/repaired)"
-	if [ $round = in-place ]; then
-		check_eq "its QEMU" "$pid" "$(inst a pid)"
-	fi
 done
 ping_b() { guest a ping -c 1 -W 1 b; }
 wait_for "the network to work" 20 ping_b
