@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # image-build.sh - images from recipes: built once, whole or not at all, locked
 # TIMEOUT: 600
+# SERIAL
 # REQUIRES: root mmdebstrap qemu-img qemu-system-x86_64 imagetool
 # HOSTNET: packages come from the host's mirror
 . "${SRCDIR:-.}/tests/lib.sh"
