@@ -36,19 +36,18 @@ imagetool build tiny "$LABD_STATE/images/tiny" 2>>"$TEST_DIR/build.log"
 cmp "$LABD_STATE/images/tiny/manifest.json" "$HOME_DIR/s/images/tiny/manifest.json"
 
 say "a recipe over it, killed, and swept"
-cat >"$TEST_DIR/slow.yaml" <<'YAML'
+nap=$((4000000 + $$)) # seconds that name this test's sleeper among all on the machine
+cat >"$TEST_DIR/slow.yaml" <<YAML
 image: slow
 from: tiny
 files:
   - { path: /etc/owned, owner: "1000:1000", content: x }
-script: |
-  echo now it sleeps
-  sleep 4244
+script: sleep $nap
 YAML
 as_user imagetool build "$TEST_DIR/slow.yaml" "$HOME_DIR/s/images/slow" 2>>"$TEST_DIR/build.log" &
-wait_for "the script" 60 grep -qx "now it sleeps" "$HOME_DIR/s/images/slow.tmp/build.log"
+wait_for "the script" 60 pgrep -fx "sleep $nap"
 pkill -9 -U $ID imagetool
-wait_for "its processes to be gone" 10 not pgrep -f "sleep 4244"
+wait_for "its processes to be gone" 10 not pgrep -fx "sleep $nap"
 check_eq "swept" 2 "$(as_user imagetool sweep)"
 check_eq "what is left" "" "$(find "$HOME_DIR/s" -name '*.tmp')"
 
