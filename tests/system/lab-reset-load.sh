@@ -62,12 +62,14 @@ labctl down lab --kill
 
 say "a QEMU that is killed while it is loaded"
 hit=0
+# ours: other tests have a lab of that name as well
+starts() { pgrep -f "guest=lab/a,.*path=$LABD_RUN/" >"$TEST_DIR/pid"; }
 for ((n = 0; n < 20 && !hit; n++)); do
 	labctl up lab >"$TEST_DIR/up.log" 2>&1 &
 	client=$!
-	until pid=$(pgrep -f "guest=lab/a,"); do :; done
+	wait_for "its start" 30 starts
 	pause "0.$(printf %03d $((n * 10)))"
-	kill -9 "$pid" 2>/dev/null || true
+	kill -9 "$(cat "$TEST_DIR/pid")" 2>/dev/null || true
 	if wait $client; then
 		# it was loaded by then: a guest that ends is seen in its state
 		labctl down lab --kill
