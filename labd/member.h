@@ -12,7 +12,6 @@
  * struct member - an instance while it is frozen or restored
  * @item:	its line in the job, may be NULL
  * @runs:	freezing: it is to go on; restoring: it runs in the snapshot
- * @in_place:	restoring: its QEMU stays, its state goes back
  * @set_clock:	restoring: its clock is to be set, as the lab's time is another
  * @repair:	restoring: what is to be done in it
  * @whole:	freezing: its memory is to stand on nothing
@@ -25,7 +24,7 @@ struct member {
 	struct job_item *item;
 	struct instance *in;
 	int64_t snapshot;
-	bool runs, in_place, set_clock, whole;
+	bool runs, set_clock, whole;
 	const struct repair *repair;
 	struct ram ram;
 	struct ram_chain chain;

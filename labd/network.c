@@ -215,51 +215,24 @@ int network_del_nics(struct labd *d, struct instance *in, struct lab_err *err)
 	return keeper_nics_del(in->lab->keeper, names, LAB_MAX_NICS, err);
 }
 
-/* Names of all nics of instances */
-struct nic_names {
-	const char **v;
-	char (*text)[IFNAMSIZ];
-	size_t n;
-};
-
-static int name_nics(struct instance *const *ins, size_t n, struct nic_names *ret,
-		     struct lab_err *err)
-{
-	ret->v = calloc(n * LAB_MAX_NICS + 1, sizeof(*ret->v));
-	ret->text = calloc(n * LAB_MAX_NICS + 1, sizeof(*ret->text));
-	ret->n = 0;
-	if (!ret->v || !ret->text)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		size_t nics = json_object_size(json_object_get(instance_spec(ins[i]), "networks"));
-
-		for (size_t nic = 0; nic < MIN(nics, (size_t)LAB_MAX_NICS); nic++, ret->n++)
-			ret->v[ret->n] = instance_nic_ifname(ins[i], nic, ret->text[ret->n]);
-	}
-	return 0;
-}
-
-static void names_done(struct nic_names *names)
-{
-	free(names->v);
-	free(names->text);
-}
-
 int network_flush(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err)
 {
-	__attribute__((cleanup(names_done))) struct nic_names names;
-	int r = name_nics(ins, n, &names, err);
+	char(*text)[IFNAMSIZ] = calloc(n * LAB_MAX_NICS + 1, sizeof(*text));
+	autofree const char **names = calloc(n * LAB_MAX_NICS + 1, sizeof(*names));
+	size_t count = 0;
+	int r;
 
-	return r < 0 || !names.n ? r : keeper_flush(lab->keeper, names.v, names.n, err);
-}
+	for (size_t i = 0; text && names && i < n; i++) {
+		size_t nics = json_object_size(json_object_get(instance_spec(ins[i]), "networks"));
 
-int network_ports(struct lab *lab, struct instance *const *ins, size_t n, bool open,
-		  struct lab_err *err)
-{
-	__attribute__((cleanup(names_done))) struct nic_names names;
-	int r = name_nics(ins, n, &names, err);
-
-	return r < 0 || !names.n ? r : keeper_ports(lab->keeper, names.v, names.n, open, err);
+		for (size_t nic = 0; nic < MIN(nics, (size_t)LAB_MAX_NICS); nic++, count++)
+			names[count] = instance_nic_ifname(ins[i], nic, text[count]);
+	}
+	r = text && names ? 0 : lab_fail(err, -ENOMEM, "out of memory");
+	if (!r && count)
+		r = keeper_flush(lab->keeper, names, count, err);
+	free(text);
+	return r;
 }
 
 static int listen_on(const char *bind_addr, int port)

@@ -20,10 +20,6 @@ int network_add_nics(struct labd *d, struct lab *lab, struct instance *const *in
 		     struct lab_err *err);
 int network_del_nics(struct labd *d, struct instance *in, struct lab_err *err);
 
-/** network_ports() - Let instances get and send frames, or let none pass (keeper_ports()) */
-int network_ports(struct lab *lab, struct instance *const *ins, size_t n, bool open,
-		  struct lab_err *err);
-
 /** network_flush() - Forget what instances that stand still have left in the network */
 int network_flush(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err);
 

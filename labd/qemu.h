@@ -149,13 +149,6 @@ int qemu_add_overlay(struct qmp *q, const char *path, const char *node, uint64_t
 int qemu_use_overlay(struct qmp *q, const char *disk, const char *node, uint64_t deadline,
 		     struct lab_err *err);
 
-/**
- * qemu_change_disk() - Let a disk of a stopped guest be another file, with all below it
- * @node:	as above. What the disk had before is closed
- */
-int qemu_change_disk(struct qmp *q, const char *disk, const char *path, const char *node,
-		     uint64_t deadline, struct lab_err *err);
-
 /** qemu_drop_overlay() - Undo qemu_add_overlay(); fails once it is in use */
 int qemu_drop_overlay(struct qmp *q, const char *node, uint64_t deadline, struct lab_err *err);
 

@@ -13,8 +13,7 @@
  * that has run: so there is one way to restore, which takes 4 to 20 ms. It writes to
  * the file it loads from, so each process gets a copy.
  *
- * Traps of QEMU 7.2: xen-load-devices-state aborts it; so does setting a disk to
- * the node that it has already.
+ * A trap of QEMU 7.2: xen-load-devices-state aborts it.
  */
 #define _GNU_SOURCE
 #include "labd/qemu.h"
@@ -165,52 +164,6 @@ int qemu_use_overlay(struct qmp *q, const char *disk, const char *node, uint64_t
 		return r;
 	return qmp_call(q, "blockdev-snapshot",
 			json_pack("{s:s, s:s}", "node", now, "overlay", node), deadline, NULL, err);
-}
-
-/* A disk's nodes are named "blkN" and "blkN-..." */
-static bool is_old_node(const char *name, const char *now)
-{
-	size_t n = strcspn(now, "-");
-
-	return !strncmp(name, now, n) && (!name[n] || name[n] == '-') && strcmp(name, now);
-}
-
-/* Close what was below a disk: each can go when nothing stands on it */
-static int close_old_nodes(struct qmp *q, const char *now, uint64_t deadline, struct lab_err *err)
-{
-	autojson json_t *nodes = NULL;
-	int r = qmp_call(q, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), deadline,
-			 &nodes, err);
-	size_t i, gone;
-	json_t *node;
-
-	do {
-		gone = 0;
-		json_array_foreach(nodes, i, node) {
-			const char *name = json_string_value(json_object_get(node, "node-name"));
-
-			if (r < 0 || !name || !is_old_node(name, now) ||
-			    qemu_drop_overlay(q, name, deadline, NULL) < 0)
-				continue;
-			json_object_clear(node);
-			gone++;
-		}
-	} while (gone);
-	return r;
-}
-
-int qemu_change_disk(struct qmp *q, const char *disk, const char *path, const char *node,
-		     uint64_t deadline, struct lab_err *err)
-{
-	char device[128];
-	int r = add_node(q, node, path, NULL, deadline, err);
-
-	if (!r)
-		r = qmp_call(q, "qom-set",
-			     json_pack("{s:s, s:s, s:s}", "path", disk_device(disk, device),
-				       "property", "drive", "value", node),
-			     deadline, NULL, err);
-	return r < 0 ? r : close_old_nodes(q, node, deadline, err);
 }
 
 int qemu_drop_overlay(struct qmp *q, const char *node, uint64_t deadline, struct lab_err *err)

@@ -519,11 +519,6 @@ static int ask(const char *path, char op, uint64_t deadline, struct lab_err *err
 	return code ? lab_fail_errno(err, -code, "%s: request '%c'", path, op) : 0;
 }
 
-int ram_forget(const char *socket, uint64_t deadline, struct lab_err *err)
-{
-	return ask(socket, 'f', deadline, err);
-}
-
 /* ---- what was written ------------------------------------------------------------ */
 
 /* Documentation/admin-guide/mm/pagemap.rst; not in the headers of Linux 6.1 */

@@ -129,14 +129,6 @@ int ram_save_again(const struct ram *ram, struct ram_chain *c, struct lab_err *e
 /** ram_load() - Bring a stopped guest's memory to what a chain holds */
 int ram_load(const struct ram *ram, struct ram_chain *c, struct lab_err *err);
 
-/**
- * ram_forget() - Let a stopped guest's memory be again what the file it maps holds
- * @socket:	of labram.so
- *
- * Return: 0; negative errno: ram_load() does the same, page by page
- */
-int ram_forget(const char *socket, uint64_t deadline, struct lab_err *err);
-
 /** ram_private() - How many pages are the guest's own */
 int64_t ram_private(const struct ram *ram, struct lab_err *err);
 

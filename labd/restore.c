@@ -30,59 +30,30 @@ static int prepare(struct member *m)
 	return disks_prepare_thaw(m->d, m->in, m->snapshot, &m->err);
 }
 
-/* It cannot stay after all */
-static int give_up(struct member *m, const struct lab_err *why)
-{
-	job_log(m->job, "%s: a new QEMU, because: %s", m->in->name, why->text);
-	m->in_place = false;
-	return boot_stop(m->d, m->job, m->in, false, &m->err);
-}
-
-static int choose(struct member *m)
-{
-	instance_set_want(m->d, m->in, m->runs ? "running" : "stopped");
-	m->in_place = load_can_stay(m);
-	return 0;
-}
-
 static int end(struct member *m)
 {
-	struct lab_err err = LAB_ERR_INIT;
-
-	job_item_step(m->job, m->item, m->in_place ? "stop" : "end", 0);
-	if (!m->in_place)
-		return boot_stop(m->d, m->job, m->in, false, &m->err);
-	if (qemu_pause(m->in->guest->qmp, num_now_us() + CALL_US, &err) < 0)
-		return give_up(m, &err);
-	return 0;
+	instance_set_want(m->d, m->in, m->runs ? "running" : "stopped");
+	job_item_step(m->job, m->item, "end", 0);
+	return boot_stop(m->d, m->job, m->in, false, &m->err);
 }
 
 static int load(struct member *m)
 {
-	struct lab_err err = LAB_ERR_INIT;
 	struct instance *in = m->in;
 	char dir[IO_PATH];
-	int r = 0;
+	int r;
 
 	if (!m->runs)
 		return 0;
 	job_item_step(m->job, m->item, "load", 0);
-	if (m->in_place && load_in_place(m, &err) < 0) {
-		r = give_up(m, &err);
-		if (!r)
-			r = network_add_nics(m->d, in->lab, &in, 1, &m->err);
-	}
-	if (!r && !m->in_place)
-		r = load_new(m);
+	r = load_saved(m);
 	if (r < 0) {
 		boot_failed(m->d, in, &m->err);
 		return r;
 	}
-	pthread_mutex_lock(&m->d->lock);
+	SCOPED_LOCK(&m->d->lock);
 	snprintf(in->memory, sizeof(in->memory), "%.511s",
 		 disks_frozen_dir(m->d, in, m->snapshot, dir));
-	in->started = num_wall();
-	pthread_mutex_unlock(&m->d->lock);
 	return 0;
 }
 
@@ -110,8 +81,7 @@ static int settle(struct member *m)
 	if (!m->runs || !instance_running(in))
 		return 0;
 	disks_sweep(m->d, in);
-	if (!m->in_place)
-		watch_guest(m->d, in);
+	watch_guest(m->d, in);
 	instance_set_state(m->d, in, "running", "");
 	r = repair_guest(in, m->repair, m->set_clock, m->job, &m->err);
 	return r < 0 ? r : boot_wait_ready(m->d, m->job, in, m->item, &m->err);
@@ -176,26 +146,22 @@ int restore_check(struct labd *d, struct instance *const *ins, size_t n, int64_t
 	return r;
 }
 
-/* Links for those that need new ones; what the abandoned run has sent is forgotten */
+/* Links for those that will run; what the abandoned run has sent is forgotten */
 static int renew_network(struct labd *d, struct lab *lab, const struct members *ms,
 			 struct lab_err *err)
 {
-	autoinstances struct instances fresh = { 0 }, all = { 0 };
+	autoinstances struct instances ins = { 0 };
 	int r = 0;
 
-	for (size_t i = 0; !r && i < ms->n; i++) {
-		const struct member *m = &ms->v[i];
-
-		r = m->runs ? instances_add(&all, m->in, err) : 0;
-		if (!r && m->runs && !m->in_place)
-			r = instances_add(&fresh, m->in, err);
-	}
-	if (r < 0 || !all.n)
+	for (size_t i = 0; !r && i < ms->n; i++)
+		if (ms->v[i].runs)
+			r = instances_add(&ins, ms->v[i].in, err);
+	if (r < 0 || !ins.n)
 		return r;
 	r = network_up(d, lab, err);
 	if (!r)
-		r = network_add_nics(d, lab, fresh.v, fresh.n, err);
-	return r < 0 ? r : network_flush(lab, all.v, all.n, err);
+		r = network_add_nics(d, lab, ins.v, ins.n, err);
+	return r < 0 ? r : network_flush(lab, ins.v, ins.n, err);
 }
 
 /* Whether nobody else runs in the lab, so that its time may change */
@@ -221,7 +187,7 @@ static void set_time(struct labd *d, const struct restore *restore, struct membe
 			ms->v[i].set_clock = true;
 }
 
-/* Neither what they were nor what they are to be, as those that stayed are paused */
+/* Neither what they were nor what they are to be */
 static int fail_all(struct labd *d, struct members *ms, const struct lab_err *why)
 {
 	for (size_t i = 0; i < ms->n; i++) {
@@ -235,32 +201,11 @@ static int fail_all(struct labd *d, struct members *ms, const struct lab_err *wh
 	return why->code;
 }
 
-/* Those whose QEMU stays get and send no frames from before they stop until they go on */
-static int open_ports(struct lab *lab, struct members *ms, bool open, struct lab_err *err)
-{
-	autoinstances struct instances stay = { 0 };
-	int r = 0;
-
-	for (size_t i = 0; !r && i < ms->n; i++)
-		if (ms->v[i].in_place && !ms->v[i].err.code)
-			r = instances_add(&stay, ms->v[i].in, err);
-	return r < 0 || !stay.n ? r : network_ports(lab, stay.v, stay.n, open, err);
-}
-
-static int stop_all(struct lab *lab, struct members *ms, struct lab_err *err)
-{
-	int r = members_each(ms, choose, err);
-
-	if (!r)
-		r = open_ports(lab, ms, false, err);
-	return r < 0 ? r : members_each(ms, end, err);
-}
-
 static int bring_back(struct labd *d, const struct restore *restore, struct members *ms,
 		      struct lab_err *err)
 {
 	struct lab *lab = restore->lab;
-	int r = stop_all(lab, ms, err);
+	int r = members_each(ms, end, err);
 
 	if (!r)
 		r = disks_thaw(d, restore->ins, ms->n, restore->snapshot, err);
@@ -271,8 +216,7 @@ static int bring_back(struct labd *d, const struct restore *restore, struct memb
 	/* whom one failure does not concern goes on */
 	(void)members_each(ms, load, err);
 	set_time(d, restore, ms);
-	r = open_ports(lab, ms, true, err);
-	return r < 0 ? fail_all(d, ms, err) : members_each(ms, go_on, err);
+	return members_each(ms, go_on, err);
 }
 
 static bool is_suspended(struct labd *d, struct lab *lab, int64_t snapshot)

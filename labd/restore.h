@@ -8,11 +8,10 @@
  * files are checked before a guest is touched. Then
  *
  *	the lab is marked in the store
- *	its members stop. A QEMU that maps the memory of this snapshot, or what it
- *	stands on, can stay; others end, and with them their links
+ *	its members end, and with them their links: frames, leases and connections of
+ *	the abandoned run are gone
  *	the disks change, in one transaction
- *	memory and devices are loaded, by new QEMUs that map the saved memory or by
- *	those that stayed. One that cannot is replaced by a new one
+ *	new QEMUs map the saved memories; their devices are loaded
  *	all go on, at the same time, when the last one is loaded
  *	the mark goes, and the snapshot if it was that of a suspended lab
  *	probes must succeed again

@@ -20,10 +20,6 @@
  * behind guests that stand still nothing is on its way. What the uplink still has
  * in its queue is refused by the filter afterwards.
  *
- * A QEMU whose guest stands still reads one more frame and keeps it for the guest,
- * whatever that is by then. So ports are closed before the guests stop: nothing can
- * come to a tap any more, and when it has been emptied there is nothing to read.
- *
  * If all nics of the lab are meant, all of conntrack goes, and the questions that
  * dnsmasq has open: whose these are, nobody knows.
  */
@@ -149,28 +145,4 @@ int flush_nics(struct lab *lab, const char *const *ifnames, size_t n, struct lab
 	if (r < 0 || !f.n)
 		return r;
 	return forget(lab, &f, err);
-}
-
-int flush_open_ports(struct lab *lab, const char *const *ifnames, size_t n, bool open,
-		     struct lab_err *err)
-{
-	autofree struct nic **nics = calloc(n + 1, sizeof(struct nic *));
-	struct flush f = { .nics = nics };
-	struct netlink_batch b;
-	int r, waited;
-
-	if (!nics)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	r = find_nics(lab, ifnames, n, &f, err);
-	if (r < 0 || !f.n)
-		return r;
-	netlink_batch_begin(&b, lab->nl);
-	for (size_t i = 0; !r && i < f.n; i++)
-		r = link_batch_open_port(&b, f.nics[i]->ifname, open);
-	waited = netlink_batch_wait(&b);
-	if (r < 0 || waited < 0)
-		return lab_fail_errno(err, r < 0 ? r : waited, "the ports of nics");
-	for (size_t i = 0; !open && i < f.n; i++)
-		link_tap_drain(f.nics[i]->fd);
-	return 0;
 }

@@ -15,11 +15,4 @@
  */
 int flush_nics(struct lab *lab, const char *const *ifnames, size_t n, struct lab_err *err);
 
-/**
- * flush_open_ports() - Let nics get and send frames, or not
- * Closed ones are emptied as well. Fails as flush_nics().
- */
-int flush_open_ports(struct lab *lab, const char *const *ifnames, size_t n, bool open,
-		     struct lab_err *err);
-
 #endif

@@ -385,15 +385,6 @@ int keeper_flush(struct keeper *k, const char *const *ifnames, size_t n, struct 
 		   NULL, 0, NULL, NULL, err);
 }
 
-int keeper_ports(struct keeper *k, const char *const *ifnames, size_t n, bool open,
-		 struct lab_err *err)
-{
-	return ask(k,
-		   json_pack("{ss so sb}", "op", "ports", "ifnames", string_array(ifnames, n),
-			     "open", open),
-		   NULL, 0, NULL, NULL, err);
-}
-
 int keeper_clock_set(struct keeper *k, int64_t offset_us, struct lab_err *err)
 {
 	return ask(k, json_pack("{ss sI}", "op", "clock_set", "offset_us", (json_int_t)offset_us),

@@ -176,15 +176,6 @@ int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_er
 int keeper_flush(struct keeper *k, const char *const *ifnames, size_t n, struct lab_err *err);
 
 /**
- * keeper_ports() - Let nics get and send frames, or let none pass
- * To be closed before guests are stopped that go back to an earlier state, and opened
- * before they go on: a stopped QEMU keeps a frame that comes to it. New nics are open.
- * Return: as keeper_flush()
- */
-int keeper_ports(struct keeper *k, const char *const *ifnames, size_t n, bool open,
-		 struct lab_err *err);
-
-/**
  * keeper_clock_set() - Set the lab's time, which the keeper tells its guests by NTP
  * @offset_us:	microseconds that are added to the host's CLOCK_REALTIME, negative for
  *		a lab that is behind; 0 when the keeper starts

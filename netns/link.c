@@ -208,8 +208,7 @@ int link_default_route(struct nl_sock *sock, struct in_addr via)
 	return netlink_request(sock, msg);
 }
 
-/* A change of a bridge's port; @type of IFLA_BRPORT_*, a flag or a byte */
-static int batch_port(struct netlink_batch *b, const char *ifname, int type, const uint8_t *byte)
+int link_batch_forget_port(struct netlink_batch *b, const char *ifname)
 {
 	autonlmsg struct nl_msg *msg = link_msg(RTM_NEWLINK, 0, ifname, 0, 0);
 	struct nlattr *info, *data;
@@ -220,23 +219,11 @@ static int batch_port(struct netlink_batch *b, const char *ifname, int type, con
 	if (!info || nla_put_string(msg, IFLA_INFO_SLAVE_KIND, "bridge") < 0)
 		return -ENOMEM;
 	data = nla_nest_start(msg, IFLA_INFO_SLAVE_DATA);
-	if (!data || (byte ? nla_put_u8(msg, type, *byte) : nla_put_flag(msg, type)) < 0)
+	if (!data || nla_put_flag(msg, IFLA_BRPORT_FLUSH) < 0)
 		return -ENOMEM;
 	nla_nest_end(msg, data);
 	nla_nest_end(msg, info);
 	return netlink_batch_send(b, msg);
-}
-
-int link_batch_forget_port(struct netlink_batch *b, const char *ifname)
-{
-	return batch_port(b, ifname, IFLA_BRPORT_FLUSH, NULL);
-}
-
-int link_batch_open_port(struct netlink_batch *b, const char *ifname, bool open)
-{
-	const uint8_t state = open ? BR_STATE_FORWARDING : BR_STATE_DISABLED;
-
-	return batch_port(b, ifname, IFLA_BRPORT_STATE, &state);
 }
 
 int link_batch_forget_neighbour(struct netlink_batch *b, unsigned int ifindex, struct in_addr addr)

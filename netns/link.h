@@ -97,9 +97,6 @@ int link_tap_open(const char *ifname);
  */
 int link_batch_forget_port(struct netlink_batch *b, const char *ifname);
 
-/** link_batch_open_port() - Let a port of a bridge forward frames, or let none pass, at once */
-int link_batch_open_port(struct netlink_batch *b, const char *ifname, bool open);
-
 /** link_batch_forget_neighbour() - Delete what a link knows of a neighbour, and what waits for it
  */
 int link_batch_forget_neighbour(struct netlink_batch *b, unsigned int ifindex, struct in_addr addr);

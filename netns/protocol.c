@@ -213,24 +213,6 @@ static int op_flush(struct lab *lab, struct request *rq, struct lab_err *err)
 	return flush_nics(lab, names, n, err);
 }
 
-static int op_ports(struct lab *lab, struct request *rq, struct lab_err *err)
-{
-	autofree const char **names = NULL;
-	const char *op;
-	json_t *list;
-	json_error_t je;
-	size_t n;
-	int open;
-
-	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s s:o s:b}", "op", &op,
-			   "ifnames", &list, "open", &open) < 0)
-		return bad_request(&je, err);
-	names = strings(list, &n);
-	if (!names)
-		return lab_fail(err, -EINVAL, "bad request: ifnames is no array of strings");
-	return flush_open_ports(lab, names, n, open, err);
-}
-
 static int op_clock_set(struct lab *lab, struct request *rq, struct lab_err *err)
 {
 	const char *op;
@@ -558,7 +540,6 @@ static const struct op {
 	{ "nics_del", op_nics_del },
 	{ "link_set", op_link_set },
 	{ "flush", op_flush },
-	{ "ports", op_ports },
 	{ "clock_set", op_clock_set },
 	{ "clock_get", op_clock_get },
 	{ "spawn", op_spawn },

@@ -23,13 +23,10 @@
  *
  * QEMU 7.2 calls the 64 bit names of these functions; the plain ones are the same.
  *
- * Two things another process cannot do for it, so a thread listens on the socket
- * LAB_RAM_SOCKET, reads one byte of each connection, and answers with an errno:
- *
- *	f	forget the pages that the guest has made its own (it is stopped), so that
- *		its memory is again what the file holds
- *	t	let the kernel remember from now on which pages are written: userfaultfd
- *		with asynchronous write protection (Linux 6.7), read with PAGEMAP_SCAN
+ * The kernel can remember which pages are written, for whoever reads PAGEMAP_SCAN:
+ * userfaultfd with asynchronous write protection (Linux 6.7). Only the process itself can
+ * ask for that. So a thread listens on the socket LAB_RAM_SOCKET, asks when a
+ * connection sends the byte "t", and answers with an errno.
  *
  * The socket is in the guest's run directory, which is labd's and the guest's alone.
  */
@@ -69,7 +66,6 @@ static bool opened;
 /* Its mapping, once it is there */
 static void *ram_at;
 static size_t ram_len;
-static bool is_file;
 
 static bool is_ram_path(const char *path)
 {
@@ -134,9 +130,8 @@ void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset
 	if ((flags & MAP_TYPE) != MAP_SHARED || !is_ram(fd))
 		return real(addr, len, prot, flags, fd, offset);
 	flags = (flags & ~MAP_TYPE) | MAP_PRIVATE;
-	is_file = strcmp(getenv("LAB_RAM"), ZERO) != 0;
-	p = is_file ? real(addr, len, prot, flags, fd, offset)
-		    : map_zero(real, addr, len, prot, flags);
+	p = strcmp(getenv("LAB_RAM"), ZERO) ? real(addr, len, prot, flags, fd, offset)
+					    : map_zero(real, addr, len, prot, flags);
 	if (p != MAP_FAILED) {
 		ram_len = len;
 		__atomic_store_n(&ram_at, p, __ATOMIC_RELEASE);
@@ -180,13 +175,9 @@ static int answer(int fd)
 
 	if (recv(fd, &op, 1, 0) != 1)
 		return EPROTO;
-	if (!p)
-		return ENODATA;
-	if (op == 't')
-		return track_writes(p);
-	if (op != 'f' || !is_file)
+	if (op != 't')
 		return EINVAL;
-	return madvise(p, ram_len, MADV_DONTNEED) < 0 ? errno : 0;
+	return p ? track_writes(p) : ENODATA;
 }
 
 static void *serve(void *arg)

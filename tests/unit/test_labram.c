@@ -83,7 +83,6 @@ static char *map_another(const char *path, uint64_t size)
 
 static void test_zero(void **state)
 {
-	struct lab_err err = LAB_ERR_INIT;
 	struct ram_chain c = { .size = 2 * MIB };
 	struct ram ram;
 	struct ramguest g;
@@ -96,9 +95,6 @@ static void test_zero(void **state)
 	rg_fill(&g, 5, 100, 'a');
 	rg_save(&ram, &c, "base");
 	assert_true(rg_file_is("base/ram", rg_want, 2 * MIB));
-	/* there is no file to go back to */
-	assert_int_equal(ram_forget("socket", WAIT, &err), -EINVAL);
-	assert_true(rg_as_wanted(&g));
 	ram_close(&ram);
 	rg_end(&g);
 }
@@ -126,20 +122,20 @@ static void test_file(void **state)
 		assert_true(rg_file_is("base/ram", base, 2 * MIB));
 		memcpy(rg_want, base, 2 * MIB);
 		assert_false(rg_as_wanted(&g));
-		rg_ok(ram_forget("socket", WAIT, &err), &err);
+		rg_open_chain(&c, 2 * MIB, DIRS("base"));
+		rg_ok(ram_load(&ram, &c, &err), &err);
+		ram_chain_close(&c);
 		assert_true(rg_as_wanted(&g));
-		assert_int_equal(ram_private(&ram, &err), 0);
 	}
-	/* from a memory that stands on it to itself: forget, then load */
+	/* to a memory that stands on it */
 	rg_fill(&g, 7, 3, 'Z');
 	rg_open_chain(&c, 2 * MIB, DIRS("base"));
 	rg_save(&ram, &c, "delta");
 	rg_tell(&g, RG_FILL, 0, 300, 'W');
-	rg_ok(ram_forget("socket", WAIT, &err), &err);
 	rg_open_chain(&c, 0, DIRS("base", "delta"));
 	assert_int_equal(c.size, 2 * MIB);
 	rg_ok(ram_load(&ram, &c, &err), &err);
-	assert_int_equal(c.written, 3 * RAM_PAGE);
+	assert_int_equal(c.written, 300 * RAM_PAGE);
 	assert_true(rg_as_wanted(&g));
 	ram_chain_close(&c);
 	ram_close(&ram);
@@ -238,10 +234,9 @@ static void test_written_on_file(void **state)
 	check_twice(&g, &ram, &c, 'P');
 	rg_ok(ram_chain_finish(&c, "delta", &err), &err);
 	rg_check_flat(&c);
-	/* it forgets, and what is remembered of its pages is of no harm */
+	/* it goes back, and what is remembered of its pages is of no harm */
 	rg_open_chain(&c, 2 * MIB, DIRS("base", "delta"));
 	rg_tell(&g, RG_FILL, 0, 512, 'B');
-	rg_ok(ram_forget("socket", WAIT, &err), &err);
 	rg_ok(ram_load(&ram, &c, &err), &err);
 	assert_true(rg_as_wanted(&g));
 	rg_fill(&g, 20, 5, 'C');
@@ -314,27 +309,21 @@ static void *lie(void *arg)
 	return NULL;
 }
 
-/* What both questions make of an answer of @len bytes; NULL: it hangs up */
+/* What is made of an answer of @len bytes; NULL: it hangs up */
 static void check_answer(const char *says, size_t len, int want)
 {
 	struct liar l = { io_listen_unix("liar", SOCK_SEQPACKET, 0600), says, len };
 	struct ram ram = { .mem = -EBADF, .pagemap = -EBADF, .addr = RAM_PAGE, .size = RAM_PAGE };
+	struct lab_err err = LAB_ERR_INIT;
 	pthread_t thread;
 
 	assert_true(l.listener >= 0);
-	for (int track_too = 0; track_too < 2; track_too++) {
-		struct lab_err err = LAB_ERR_INIT;
-		int r;
-
-		assert_int_equal(pthread_create(&thread, NULL, lie, &l), 0);
-		r = track_too ? ram_track(&ram, "liar", WAIT, &err)
-			      : ram_forget("liar", WAIT, &err);
-		assert_int_equal(r, want);
-		assert_int_equal(err.code, want);
-		assert_non_null(strstr(err.text, "liar"));
-		assert_false(ram.tracked);
-		assert_int_equal(pthread_join(thread, NULL), 0);
-	}
+	assert_int_equal(pthread_create(&thread, NULL, lie, &l), 0);
+	assert_int_equal(ram_track(&ram, "liar", WAIT, &err), want);
+	assert_int_equal(err.code, want);
+	assert_non_null(strstr(err.text, "liar"));
+	assert_false(ram.tracked);
+	assert_int_equal(pthread_join(thread, NULL), 0);
 	close(l.listener);
 	unlink("liar");
 }
@@ -346,6 +335,7 @@ static void check_code(int code, int want)
 
 static void test_lies(void **state)
 {
+	struct ram ram = { .mem = -EBADF, .pagemap = -EBADF, .addr = RAM_PAGE, .size = RAM_PAGE };
 	char much[64] = { 0 };
 	struct lab_err err = LAB_ERR_INIT;
 	int listener;
@@ -361,16 +351,16 @@ static void test_lies(void **state)
 	check_answer(NULL, 0, -ECONNRESET);
 	check_answer("x", 1, -ECONNRESET);
 	check_answer(much, 0, -ECONNRESET);
-	assert_int_equal(ram_forget("nobody", WAIT, &err), -ENOENT);
+	assert_int_equal(ram_track(&ram, "nobody", WAIT, &err), -ENOENT);
 	memset(path, 'p', sizeof(path));
 	path[sizeof(path) - 1] = '\0';
-	assert_int_equal(ram_forget(path, WAIT, &err), -ENAMETOOLONG);
+	assert_int_equal(ram_track(&ram, path, WAIT, &err), -ENAMETOOLONG);
 	/* one that never answers, nor takes anybody's connection */
 	listener = io_listen_unix("liar", SOCK_SEQPACKET, 0600);
 	began = num_now_us();
-	assert_int_equal(ram_forget("liar", began + 30000, &err), -ETIMEDOUT);
+	assert_int_equal(ram_track(&ram, "liar", began + 30000, &err), -ETIMEDOUT);
 	assert_in_range(num_now_us() - began, 20000, 5000000);
-	assert_int_equal(ram_forget("liar", 0, &err), -ETIMEDOUT);
+	assert_int_equal(ram_track(&ram, "liar", 0, &err), -ETIMEDOUT);
 	close(listener);
 }
 
@@ -420,7 +410,7 @@ static void test_ended_meanwhile(void **state)
 	rg_fill(&g, 4, 4, 'x');
 	rg_kill(&g);
 	assert_in_range(-ram_save_again(&ram, &c, &err), 1, 4095);
-	assert_int_equal(ram_forget("socket", WAIT, &err), -ECONNREFUSED);
+	assert_int_equal(ram_track(&ram, "socket", WAIT, &err), -ECONNREFUSED);
 	ram_chain_close(&c);
 	ram_close(&ram);
 	rg_end(&g);
