@@ -4,6 +4,7 @@
 #include "labd/export.h"
 
 #include "labd/disk.h"
+#include "labd/imagejob.h"
 #include "labd/memory.h"
 #include "labd/pack.h"
 #include "labd/snapshot.h"
@@ -235,25 +236,11 @@ static void drop_mark(struct labd *d, const struct job *job)
 	(void)store_run(d->store, NULL, "DELETE FROM meta WHERE key = ?", "s", key);
 }
 
-static void report(void *arg, const char *step, uint64_t done, uint64_t total, const char *unit)
-{
-	struct job *job = arg;
-	struct job_item *item = job_item(job, LINE);
-
-	job_item_step(job, item, step, 0);
-	if (total)
-		job_item_progress(job, item, done, total, unit);
-}
-
-static bool cancelled(void *arg)
-{
-	return job_cancelled(arg);
-}
-
 static int write_file(struct exporting *x, struct job *job, const char *tmp, const char *path,
 		      struct lab_err *err)
 {
-	struct image_progress progress = { report, cancelled, job };
+	struct job_shown shown = { job, job_item(job, LINE) };
+	struct image_progress progress = imagejob_progress(&shown);
 	autoclose int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	int r;
 

@@ -11,18 +11,10 @@
 #include <poll.h>
 #include <string.h>
 
-static int all_instances(struct labd *d, struct lab *lab, struct instances *ret,
-			 struct lab_err *err)
-{
-	SCOPED_LOCK(&d->lock);
-
-	return instances_with_disks(lab, ret, err);
-}
-
 int golden_make(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
-	int r = all_instances(d, lab, &ins, err);
+	int r = instances_with_disks(d, lab, &ins, err);
 
 	if (!r)
 		r = snapshot_take(d, job, lab, SNAPSHOT_GOLDEN, "golden", &ins, NULL, err);

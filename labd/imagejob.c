@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "labd/imagejob.h"
 
-#include "images/image.h"
 #include "labd/disk.h"
 #include "labd/events.h"
 #include "lib/io.h"
@@ -17,15 +16,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* How a job shows what images/ does */
-struct shown {
-	struct job *job;
-	struct job_item *item;
-};
-
 static void report(void *arg, const char *step, uint64_t done, uint64_t total, const char *unit)
 {
-	struct shown *s = arg;
+	struct job_shown *s = arg;
 
 	job_item_step(s->job, s->item, step, 0);
 	if (total)
@@ -34,9 +27,14 @@ static void report(void *arg, const char *step, uint64_t done, uint64_t total, c
 
 static bool cancelled(void *arg)
 {
-	const struct shown *s = arg;
+	const struct job_shown *s = arg;
 
 	return job_cancelled(s->job);
+}
+
+struct image_progress imagejob_progress(struct job_shown *s)
+{
+	return (struct image_progress){ report, cancelled, s };
 }
 
 /*
@@ -187,8 +185,8 @@ static int enter(struct labd *d, struct job *job, const struct recipe *recipe, b
 static int build(struct labd *d, struct job *job, const struct recipe *recipe, bool force,
 		 struct job_item *item, struct lab_err *err)
 {
-	struct shown shown = { job, item };
-	struct image_progress progress = { report, cancelled, &shown };
+	struct job_shown shown = { job, item };
+	struct image_progress progress = imagejob_progress(&shown);
 	struct image *im = NULL;
 	char dir[IO_PATH], key[128];
 	double began = num_wall();
@@ -283,8 +281,8 @@ static void free_build(void *arg)
 static int lock_one(struct labd *d, struct job *job, const struct recipe *recipe,
 		    struct job_item *item, struct lab_err *err)
 {
-	struct shown shown = { job, item };
-	struct image_progress progress = { report, cancelled, &shown };
+	struct job_shown shown = { job, item };
+	struct image_progress progress = imagejob_progress(&shown);
 	autorecipe struct recipe *locked = NULL;
 	struct image *im;
 	char dir[IO_PATH] = "";
@@ -387,8 +385,8 @@ static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err
 	struct file_arg *f = arg;
 	const char *name = f->name;
 	struct job_item *item;
-	struct shown shown = { job, NULL };
-	struct image_progress progress = { report, cancelled, &shown };
+	struct job_shown shown = { job, NULL };
+	struct image_progress progress = imagejob_progress(&shown);
 	struct image *im;
 	char dir[IO_PATH];
 	int r = job_items(job, &name, 1, err);
@@ -494,8 +492,8 @@ static int run_export(struct labd *d, struct job *job, void *arg, struct lab_err
 	struct file_arg *f = arg;
 	const char *name = f->name;
 	struct job_item *item;
-	struct shown shown = { job, NULL };
-	struct image_progress progress = { report, cancelled, &shown };
+	struct job_shown shown = { job, NULL };
+	struct image_progress progress = imagejob_progress(&shown);
 	struct image *im;
 	char dir[IO_PATH];
 	int r = job_items(job, &name, 1, err);

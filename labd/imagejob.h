@@ -3,8 +3,20 @@
 #ifndef LABD_IMAGEJOB_H
 #define LABD_IMAGEJOB_H
 
+#include "images/image.h"
 #include "labd/job.h"
 #include "labd/model.h"
+
+/**
+ * struct job_shown - a line of a job on which images/ shows what it does
+ */
+struct job_shown {
+	struct job *job;
+	struct job_item *item;
+};
+
+/** imagejob_progress() - The callbacks for it; borrows @s */
+struct image_progress imagejob_progress(struct job_shown *s);
 
 /**
  * imagejob_ensure() - Have an image ready, within a job

@@ -5,6 +5,7 @@
 
 #include "labd/disk.h"
 #include "labd/golden.h"
+#include "labd/imagejob.h"
 #include "labd/memory.h"
 #include "labd/store.h"
 #include "lib/io.h"
@@ -210,24 +211,10 @@ static int make_lab(struct import *m, struct job *job, struct lab_err *err)
 
 /* ---- the job --------------------------------------------------------------------------- */
 
-static void report(void *arg, const char *step, uint64_t done, uint64_t total, const char *unit)
-{
-	struct job *job = arg;
-	struct job_item *item = job_item(job, LINE);
-
-	job_item_step(job, item, step, 0);
-	if (total)
-		job_item_progress(job, item, done, total, unit);
-}
-
-static bool cancelled(void *arg)
-{
-	return job_cancelled(arg);
-}
-
 static int extract(struct import *m, struct job *job, struct lab_err *err)
 {
-	struct image_progress progress = { report, cancelled, job };
+	struct job_shown shown = { job, job_item(job, LINE) };
+	struct image_progress progress = imagejob_progress(&shown);
 	int r = import_space(m, err);
 
 	if (!r && (r = io_mkdirs(m->dir, 0700)) < 0)

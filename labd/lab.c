@@ -67,6 +67,16 @@ int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 	return r < 0 ? (int)r : 0;
 }
 
+bool lab_runs(const struct lab *lab)
+{
+	const struct instance *in;
+
+	TAILQ_FOREACH(in, &lab->instances, link)
+		if (instance_running(in))
+			return true;
+	return false;
+}
+
 void lab_set_state(struct labd *d, struct lab *lab, const char *state, const char *error)
 {
 	pthread_mutex_lock(&d->lock);

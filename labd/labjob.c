@@ -208,16 +208,6 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 	return 0;
 }
 
-static bool anything_runs(const struct lab *lab)
-{
-	const struct instance *in;
-
-	TAILQ_FOREACH(in, &lab->instances, link)
-		if (instance_running(in))
-			return true;
-	return false;
-}
-
 /* ---- from what was saved ------------------------------------------------------- */
 
 static int make_lines(struct job *job, const struct instances *ins, struct lab_err *err)
@@ -318,7 +308,7 @@ static int bring_up(struct labd *d, struct job *job, const struct up *u, struct 
 		job_step(job, "networks");
 		r = network_up(d, u->lab, err);
 		/* nobody remembers an earlier time any more */
-		if (!r && !anything_runs(u->lab))
+		if (!r && !lab_runs(u->lab))
 			repair_set_lab_time(d, u->lab, 0);
 	}
 	if (!r) {
@@ -330,7 +320,7 @@ static int bring_up(struct labd *d, struct job *job, const struct up *u, struct 
 
 static int boot_all(struct labd *d, struct job *job, struct up *u, struct lab_err *err)
 {
-	bool whole = !json_array_size(u->names) && (u->reset || !anything_runs(u->lab));
+	bool whole = !json_array_size(u->names) && (u->reset || !lab_runs(u->lab));
 	struct startset set = { .d = d, .job = job };
 	struct instance *in;
 	int r = u->reset ? 0 : apply_changes(d, job, u->lab, err);
@@ -355,7 +345,7 @@ static int run_up(struct labd *d, struct job *job, void *arg, struct lab_err *er
 
 	lab_set_state(d, u->lab, "starting", "");
 	r = u->reset ? 0 : remove_gone(d, job, u->lab, err);
-	if (!r && !u->boot && (u->reset || !anything_runs(u->lab)))
+	if (!r && !u->boot && (u->reset || !lab_runs(u->lab)))
 		r = bring_saved(d, job, u, err);
 	if (!r)
 		r = boot_all(d, job, u, err);

@@ -206,6 +206,8 @@ int lab_set_spec(struct labd *d, struct lab *lab, const char *file, json_t *spec
 		 struct lab_err *err);
 int lab_save(struct labd *d, struct lab *lab, struct lab_err *err);
 void lab_set_state(struct labd *d, struct lab *lab, const char *state, const char *error);
+/** lab_runs() - Whether any of its instances has a QEMU */
+bool lab_runs(const struct lab *lab);
 /** lab_settle() - Set the state that follows from its instances */
 void lab_settle(struct labd *d, struct lab *lab, const char *error);
 /**

@@ -24,33 +24,12 @@ struct out {
 	char path[IO_PATH];
 };
 
-static int keep(struct labd *d, struct job *job, struct out *o, struct lab_err *err)
-{
-	autoinstances struct instances all = { 0 };
-	int r;
-
-	pthread_mutex_lock(&d->lock);
-	r = instances_with_disks(o->lab, &all, err);
-	pthread_mutex_unlock(&d->lock);
-	return r < 0 ? r : snapshot_keep(d, job, o->lab, "export", &all, 0, &o->snapshot, err);
-}
-
 static int run_export(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct out *o = arg;
-	int r = o->snapshot ? 0 : keep(d, job, o, err);
+	int r = o->snapshot ? 0 : snapshot_keep_all(d, job, o->lab, "export", 0, &o->snapshot, err);
 
 	return r < 0 ? r : export_run(d, job, o->lab, o->snapshot, o->ram, o->path, err);
-}
-
-static bool anything_runs(const struct lab *lab)
-{
-	const struct instance *in;
-
-	TAILQ_FOREACH(in, &lab->instances, link)
-		if (instance_running(in))
-			return true;
-	return false;
 }
 
 static bool any_disks(const struct lab *lab)
@@ -82,7 +61,7 @@ static int choose(struct lab *lab, const char *from, bool ram, struct snapshot *
 	if (from && !sn)
 		return lab_fail(err, -ENOENT, "lab %s has no snapshot %s: labctl snapshot ls",
 				lab->name, from);
-	if (!sn && !ram && anything_runs(lab))
+	if (!sn && !ram && lab_runs(lab))
 		sn = newest(lab);
 	*ret = sn;
 	if (ram && (!sn || !sn->memory))
@@ -90,7 +69,7 @@ static int choose(struct lab *lab, const char *from, bool ram, struct snapshot *
 				"%s of lab %s has no memory: export without it, or make a golden of"
 				" the running lab: labctl golden %s",
 				sn ? sn->name : "no golden", lab->name, lab->name);
-	if (!sn && anything_runs(lab))
+	if (!sn && lab_runs(lab))
 		return lab_fail(
 			err, -EBUSY,
 			"lab %s runs and has no snapshot to export: labctl golden %s, labctl"

@@ -8,7 +8,6 @@
 #include "labd/golden.h"
 #include "labd/network.h"
 #include "labd/snapshot.h"
-#include "labd/watch.h"
 #include "lib/log.h"
 #include "lib/util.h"
 
@@ -133,11 +132,23 @@ static int add_members(struct snap *s, const json_t *named, struct lab_err *err)
 		       : lab_fail(err, -ENODATA, "lab %s has no instance with disks", s->lab->name);
 }
 
+/* A job about those named, or all that have disks; @s is taken; the lock is held */
+static int start_members(struct labd *d, const char *kind, struct snap *s, const json_t *named,
+			 job_fn run, int64_t *ret_job, struct lab_err *err)
+{
+	int r = add_members(s, named, err);
+
+	if (r < 0) {
+		free_snap(s);
+		return r;
+	}
+	return start(d, kind, s, run, ret_job, err);
+}
+
 int snapjob_create(struct labd *d, const char *lab_name, const char *name, const json_t *instances,
 		   int64_t *ret_job, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
-	struct snap *s;
 	struct lab *lab;
 	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
 
@@ -147,13 +158,8 @@ int snapjob_create(struct labd *d, const char *lab_name, const char *name, const
 		r = lab_fail(err, -EEXIST, "lab %s has a snapshot %s already", lab_name, name);
 	if (r < 0)
 		return r;
-	s = new_snap(lab, name, 0);
-	r = add_members(s, instances, err);
-	if (r < 0) {
-		free_snap(s);
-		return r;
-	}
-	return start(d, "snapshot", s, run_create, ret_job, err);
+	return start_members(d, "snapshot", new_snap(lab, name, 0), instances, run_create, ret_job,
+			     err);
 }
 
 /* ---- remove, restore ----------------------------------------------------------------- */
@@ -166,18 +172,6 @@ static int run_remove(struct labd *d, struct job *job, void *arg, struct lab_err
 	return snapshot_drop(d, s->lab, s->id, err);
 }
 
-static int keep(struct labd *d, struct job *job, struct lab *lab, const char *before, int64_t spare,
-		int64_t *ret_id, struct lab_err *err)
-{
-	autoinstances struct instances all = { 0 };
-	int r;
-
-	pthread_mutex_lock(&d->lock);
-	r = instances_with_disks(lab, &all, err);
-	pthread_mutex_unlock(&d->lock);
-	return r < 0 ? r : snapshot_keep(d, job, lab, before, &all, spare, ret_id, err);
-}
-
 static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
@@ -187,7 +181,7 @@ static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_er
 
 	/* one that is done again has nothing left to keep, and has its specification */
 	if (!r && !again)
-		r = keep(d, job, s->lab, "restore", s->id, NULL, err);
+		r = snapshot_keep_all(d, job, s->lab, "restore", s->id, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, !again, &s->repair, err);
 	lab_settle(d, s->lab, r < 0 && r != -ECANCELED ? err->text : "");
@@ -261,7 +255,6 @@ int snapjob_golden(struct labd *d, const char *lab_name, int64_t *ret_job, struc
 {
 	SCOPED_LOCK(&d->lock);
 	struct instance *in;
-	struct snap *s;
 	struct lab *lab;
 	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
 
@@ -273,13 +266,8 @@ int snapjob_golden(struct labd *d, const char *lab_name, int64_t *ret_job, struc
 					"a golden is of the whole running lab, and instance %s does"
 					" not run: labctl up %s",
 					in->name, lab_name);
-	s = new_snap(lab, SNAPSHOT_GOLDEN, 0);
-	r = add_members(s, NULL, err);
-	if (r < 0) {
-		free_snap(s);
-		return r;
-	}
-	return start(d, "golden", s, run_golden, ret_job, err);
+	return start_members(d, "golden", new_snap(lab, SNAPSHOT_GOLDEN, 0), NULL, run_golden,
+			     ret_job, err);
 }
 
 /* ---- suspend ----------------------------------------------------------------------------- */
@@ -303,25 +291,15 @@ static int run_suspend(struct labd *d, struct job *job, void *arg, struct lab_er
 int snapjob_suspend(struct labd *d, const char *lab_name, int64_t *ret_job, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
-	struct instance *in;
-	bool running = false;
-	struct snap *s;
 	struct lab *lab;
 	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
 
 	if (r < 0)
 		return r;
-	TAILQ_FOREACH(in, &lab->instances, link)
-		running |= instance_running(in);
-	if (!running)
+	if (!lab_runs(lab))
 		return lab_fail(err, -EINVAL, "nothing runs in lab %s", lab_name);
-	s = new_snap(lab, SNAPSHOT_SUSPENDED, 0);
-	r = add_members(s, NULL, err);
-	if (r < 0) {
-		free_snap(s);
-		return r;
-	}
-	return start(d, "suspend", s, run_suspend, ret_job, err);
+	return start_members(d, "suspend", new_snap(lab, SNAPSHOT_SUSPENDED, 0), NULL, run_suspend,
+			     ret_job, err);
 }
 
 /* ---- clone ------------------------------------------------------------------------------- */
@@ -329,7 +307,7 @@ int snapjob_suspend(struct labd *d, const char *lab_name, int64_t *ret_job, stru
 static int run_clone(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct snap *s = arg;
-	int r = s->id ? 0 : keep(d, job, s->lab, "clone", 0, &s->id, err);
+	int r = s->id ? 0 : snapshot_keep_all(d, job, s->lab, "clone", 0, &s->id, err);
 
 	return r < 0 ? r : clone_run(d, job, s->lab, s->id, s->name, &s->repair, err);
 }

@@ -49,8 +49,10 @@ int instances_named(struct lab *lab, const json_t *names, struct instances *ret,
 	return r;
 }
 
-int instances_with_disks(struct lab *lab, struct instances *ret, struct lab_err *err)
+int instances_with_disks(struct labd *d, struct lab *lab, struct instances *ret,
+			 struct lab_err *err)
 {
+	SCOPED_LOCK(&d->lock);
 	struct instance *in;
 	int r = 0;
 
@@ -311,6 +313,15 @@ int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *
 	while (!r && (id = expired(d, lab, spare)))
 		r = snapshot_drop(d, lab, id, err);
 	return lab_wrap(err, r, "snapshot before the %s", before);
+}
+
+int snapshot_keep_all(struct labd *d, struct job *job, struct lab *lab, const char *before,
+		      int64_t spare, int64_t *ret_id, struct lab_err *err)
+{
+	autoinstances struct instances all = { 0 };
+	int r = instances_with_disks(d, lab, &all, err);
+
+	return r < 0 ? r : snapshot_keep(d, job, lab, before, &all, spare, ret_id, err);
 }
 
 /* ---- removing and restoring --------------------------------------------------------- */

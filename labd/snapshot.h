@@ -47,8 +47,9 @@ int instances_add(struct instances *ins, struct instance *in, struct lab_err *er
 /** instances_named() - The instances of a lab in a list of names that exist; the lock is held */
 int instances_named(struct lab *lab, const json_t *names, struct instances *ret,
 		    struct lab_err *err);
-/** instances_with_disks() - All instances of a lab that have disks; the lock is held */
-int instances_with_disks(struct lab *lab, struct instances *ret, struct lab_err *err);
+/** instances_with_disks() - All instances of a lab that have disks; the lock is not held */
+int instances_with_disks(struct labd *d, struct lab *lab, struct instances *ret,
+			 struct lab_err *err);
 void instances_done(struct instances *ins);
 #define autoinstances __attribute__((cleanup(instances_done)))
 
@@ -85,6 +86,10 @@ int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char 
  */
 int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
 		  const struct instances *ins, int64_t spare, int64_t *ret_id, struct lab_err *err);
+
+/** snapshot_keep_all() - The same of all instances that have disks */
+int snapshot_keep_all(struct labd *d, struct job *job, struct lab *lab, const char *before,
+		      int64_t spare, int64_t *ret_id, struct lab_err *err);
 
 /** snapshot_drop() - Remove one, and the files that nobody needs any more */
 int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *err);
