@@ -69,25 +69,10 @@ static json_t *clone_spec(struct labd *d, const struct lab *from, int64_t snapsh
 
 /* ---- its golden ------------------------------------------------------------------- */
 
-/* The state of the devices: QEMU's file, a few hundred KiB */
-static int copy_state(const char *from, const char *to, struct lab_err *err)
-{
-	char src[IO_PATH], dst[IO_PATH];
-	autoclose int in = open(io_path(src, "%s/state.qcow2", from), O_RDONLY | O_CLOEXEC);
-	autoclose int out = open(io_path(dst, "%s/state.qcow2", to),
-				 O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
-	int r;
-
-	if (in < 0 || out < 0)
-		return lab_fail_errno(err, -errno, "%s", in < 0 ? src : dst);
-	r = io_copy(in, out);
-	return r < 0 ? lab_fail_errno(err, r, "%s", dst) : 0;
-}
-
 static int derive_memory(struct labd *d, const struct instance *from, int64_t snapshot,
 			 struct instance *to, int64_t derived, struct lab_err *err)
 {
-	char src[IO_PATH], dir[IO_PATH];
+	char src[IO_PATH], dir[IO_PATH], state[IO_PATH];
 	struct ram_chain chain = { 0 };
 	bool whole = false;
 	int r = memory_fits(d, to, disks_frozen_dir(d, from, snapshot, src), err);
@@ -98,7 +83,10 @@ static int derive_memory(struct labd *d, const struct instance *from, int64_t sn
 	snprintf(to->memory, sizeof(to->memory), "%.511s", src);
 	r = memory_begin(d, to, derived, &whole, &chain, err);
 	if (!r)
-		r = copy_state(src, disks_frozen_dir(d, to, derived, dir), err);
+		r = memory_copy_state(src,
+				      io_path(state, "%s/state.qcow2",
+					      disks_frozen_dir(d, to, derived, dir)),
+				      geteuid(), err);
 	if (!r)
 		r = memory_finish(d, to, derived, whole, &chain, err);
 	ram_chain_close(&chain);
@@ -184,6 +172,7 @@ static int bring_up(struct labd *d, struct job *job, struct lab *lab, struct lab
 		    int64_t snapshot, const struct repair *repair, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
+	struct snapshot_plan plan = { lab, SNAPSHOT_GOLDEN, "golden", &ins };
 	struct derive v = { .from = from, .snapshot = snapshot };
 	const struct snapshot *sn;
 	int64_t id;
@@ -196,8 +185,7 @@ static int bring_up(struct labd *d, struct job *job, struct lab *lab, struct lab
 	       : lab_fail(err, -ENOENT, "the snapshot is gone");
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
-		r = snapshot_make(d, lab, SNAPSHOT_GOLDEN, "golden", &ins, fill_golden, &v, &id,
-				  err);
+		r = snapshot_make(d, &plan, fill_golden, &v, &id, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, lab, id, &ins, false, repair, err);
 	lab_settle(d, lab, r < 0 ? err->text : "");

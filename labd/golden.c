@@ -14,10 +14,11 @@
 int golden_make(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
+	struct snapshot_plan plan = { lab, SNAPSHOT_GOLDEN, "golden", &ins };
 	int r = instances_with_disks(d, lab, &ins, err);
 
 	if (!r)
-		r = snapshot_take(d, job, lab, SNAPSHOT_GOLDEN, "golden", &ins, NULL, err);
+		r = snapshot_take(d, job, &plan, NULL, err);
 	return lab_wrap(err, r, "golden");
 }
 

@@ -124,14 +124,14 @@ static int finish(struct import *m, const struct job *job, struct lab *lab, stru
 
 static int fill_lab(struct import *m, struct job *job, struct lab *lab, struct lab_err *err)
 {
-	const char *name = m->ram ? SNAPSHOT_GOLDEN : "imported";
 	autoinstances struct instances ins = { 0 };
+	struct snapshot_plan plan = { lab, m->ram ? SNAPSHOT_GOLDEN : "imported",
+				      m->ram ? "golden" : "user", &ins };
 	int64_t id;
 	int r = members(m, lab, &ins, err);
 
 	if (!r && ins.n)
-		r = snapshot_make(m->d, lab, name, m->ram ? "golden" : "user", &ins, fill, m, &id,
-				  err);
+		r = snapshot_make(m->d, &plan, fill, m, &id, err);
 	if (!r && ins.n)
 		r = make_heads(m->d, &ins, id, err);
 	if (!r)

@@ -10,33 +10,9 @@
 #include "lib/num.h"
 #include "lib/util.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 #define CALL_US (15 * 1000000ULL)
-
-/* QEMU writes to the state it loads: it gets a copy */
-static int copy_state(const struct member *m, const char *dir, char to[IO_PATH],
-		      struct lab_err *err)
-{
-	char from[IO_PATH], run[IO_PATH];
-	autoclose int in = open(io_path(from, "%s/state.qcow2", dir), O_RDONLY | O_CLOEXEC);
-	autoclose int out = -EBADF;
-	int r;
-
-	io_path(to, "%s/state.qcow2", instance_run_dir(m->d, m->in, run));
-	/* the directory is the guest's: never into what it has put there under this name */
-	unlink(to);
-	out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (in < 0 || out < 0)
-		return lab_fail_errno(err, -errno, "%s", in < 0 ? from : to);
-	r = io_copy(in, out);
-	if (r < 0)
-		return lab_fail_errno(err, r, "%s", to);
-	if (!geteuid() && fchown(out, keeper_uid(lab_host_id(m->d, m->in->lab)), (gid_t)-1) < 0)
-		return lab_fail_errno(err, -errno, "%s", to);
-	return 0;
-}
 
 static int load_memory(const struct member *m, const char *dir, struct lab_err *err)
 {
@@ -55,14 +31,16 @@ static int load_memory(const struct member *m, const char *dir, struct lab_err *
 	return r;
 }
 
+/* QEMU writes to the state it loads: it gets a copy, in its own directory */
 static int load_state(const struct member *m, const char *dir, struct lab_err *err)
 {
 	struct qmp *q = m->in->guest->qmp;
-	char state[IO_PATH];
+	char run[IO_PATH], state[IO_PATH];
 	int r = load_memory(m, dir, err);
 
+	io_path(state, "%s/state.qcow2", instance_run_dir(m->d, m->in, run));
 	if (!r)
-		r = copy_state(m, dir, state, err);
+		r = memory_copy_state(dir, state, keeper_uid(lab_host_id(m->d, m->in->lab)), err);
 	if (r < 0)
 		return r;
 	r = qemu_open_state(q, state, num_now_us() + CALL_US, err);

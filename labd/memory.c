@@ -90,6 +90,24 @@ int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool *wh
 	return lab_wrap(err, r, "its memory");
 }
 
+int memory_copy_state(const char *dir, const char *to, uid_t owner, struct lab_err *err)
+{
+	char from[IO_PATH];
+	autoclose int in = open(io_path(from, "%s/state.qcow2", dir), O_RDONLY | O_CLOEXEC);
+	autoclose int out = -EBADF;
+	int r;
+
+	/* a directory that is a guest's: never into what it has put there under this name */
+	unlink(to);
+	out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (in < 0 || out < 0)
+		return lab_fail_errno(err, -errno, "%s", in < 0 ? from : to);
+	r = io_copy(in, out);
+	if (!r && !geteuid() && fchown(out, owner, (gid_t)-1) < 0)
+		r = -errno;
+	return r < 0 ? lab_fail_errno(err, r, "%s", to) : 0;
+}
+
 /* ---- manifest and seal ------------------------------------------------------- */
 
 /* Digest of one file; memory is sparse, and only what it holds is read */

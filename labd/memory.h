@@ -86,6 +86,13 @@ int memory_flat(struct labd *d, const struct instance *in, int64_t snapshot, con
 int memory_adopt(struct labd *d, struct instance *in, int64_t snapshot, const char *from,
 		 const json_t *was, struct lab_err *err);
 
+/**
+ * memory_copy_state() - Copy the state of the devices out of the memory in @dir
+ * @to:		path; what is there already is replaced, not written to
+ * @owner:	of the copy, if we are root
+ */
+int memory_copy_state(const char *dir, const char *to, uid_t owner, struct lab_err *err);
+
 /** memory_here() - Whether a memory that was saved with this could be loaded here, or why not */
 int memory_here(struct labd *d, const json_t *was, struct lab_err *err);
 

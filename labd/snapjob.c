@@ -85,9 +85,10 @@ static int run_create(struct labd *d, struct job *job, void *arg, struct lab_err
 {
 	autoinstances struct instances ins = { 0 };
 	const struct snap *s = arg;
+	struct snapshot_plan plan = { s->lab, s->name, "user", &ins };
 	int r = take_members(d, job, s, &ins, err);
 
-	return r < 0 ? r : snapshot_take(d, job, s->lab, s->name, "user", &ins, NULL, err);
+	return r < 0 ? r : snapshot_take(d, job, &plan, NULL, err);
 }
 
 /* The lock is held */
@@ -276,10 +277,11 @@ static int run_suspend(struct labd *d, struct job *job, void *arg, struct lab_er
 {
 	autoinstances struct instances ins = { 0 };
 	const struct snap *s = arg;
+	struct snapshot_plan plan = { s->lab, s->name, "suspended", &ins };
 	int r = take_members(d, job, s, &ins, err);
 
 	if (!r)
-		r = snapshot_take(d, job, s->lab, s->name, "suspended", &ins, NULL, err);
+		r = snapshot_take(d, job, &plan, NULL, err);
 	for (size_t i = 0; !r && i < ins.n; i++)
 		r = boot_stop(d, job, ins.v[i], false, err);
 	if (!r)

@@ -142,10 +142,11 @@ static int remove_row(struct labd *d, int64_t id, struct lab_err *err)
 	return r < 0 ? (int)r : 0;
 }
 
-static int finish_rows(struct labd *d, struct lab *lab, const char *name, const char *kind,
-		       const struct snapshot *old, int64_t id, double clock, struct lab_err *err)
+static int finish_rows(struct labd *d, const struct snapshot_plan *plan, const struct snapshot *old,
+		       int64_t id, double clock, struct lab_err *err)
 {
-	bool golden = !strcmp(kind, "golden");
+	bool golden = !strcmp(plan->kind, "golden");
+	const struct lab *lab = plan->lab;
 	int r = store_begin(d->store, err);
 
 	if (r < 0)
@@ -155,7 +156,7 @@ static int finish_rows(struct labd *d, struct lab *lab, const char *name, const 
 	if (!r &&
 	    store_run(d->store, err,
 		      "UPDATE snapshots SET state = 'ready', name = ?, clock = ? WHERE id = ?",
-		      "sdi", name, clock, id) < 0)
+		      "sdi", plan->name, clock, id) < 0)
 		r = err->code;
 	if (!r && store_run(d->store, err, "UPDATE labs SET at = ?, golden = ? WHERE id = ?", "iii",
 			    id, golden ? id : lab->golden, lab->id) < 0)
@@ -182,16 +183,17 @@ static void unpublish(struct labd *d, struct lab *lab, struct snapshot *sn)
 	free(sn);
 }
 
-static void publish(struct labd *d, struct lab *lab, const char *name, const char *kind,
-		    const struct instances *ins, int64_t id, double clock)
+static void publish(struct labd *d, const struct snapshot_plan *plan, int64_t id, double clock)
 {
 	struct snapshot *sn = calloc(1, sizeof(*sn)), *old;
+	const struct instances *ins = plan->ins;
+	struct lab *lab = plan->lab;
 
 	if (!sn || !(sn->members = json_array()))
 		abort();
 	sn->id = id;
-	snprintf(sn->name, sizeof(sn->name), "%s", name);
-	snprintf(sn->kind, sizeof(sn->kind), "%s", kind);
+	snprintf(sn->name, sizeof(sn->name), "%s", plan->name);
+	snprintf(sn->kind, sizeof(sn->kind), "%s", plan->kind);
 	for (size_t i = 0; i < ins->n; i++) {
 		json_array_append_new(sn->members, json_string(ins->v[i]->name));
 		sn->memory |= memory_exists(d, ins->v[i], id);
@@ -200,39 +202,39 @@ static void publish(struct labd *d, struct lab *lab, const char *name, const cha
 	sn->created = num_wall();
 	sn->clock = clock;
 	SCOPED_LOCK(&d->lock);
-	old = replaced(lab, kind);
+	old = replaced(lab, sn->kind);
 	if (old)
 		unpublish(d, lab, old);
 	sn->parent = lab->at;
 	lab->at = id;
-	if (!strcmp(kind, "golden"))
+	if (!strcmp(sn->kind, "golden"))
 		lab->golden = id;
 	TAILQ_INSERT_TAIL(&lab->snapshots, sn, link);
-	events_emit(d, "snapshot", "add", lab->name, name, NULL, snapshot_json(lab, sn));
+	events_emit(d, "snapshot", "add", lab->name, sn->name, NULL, snapshot_json(lab, sn));
 }
 
-int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char *kind,
-		  const struct instances *ins, snapshot_fill fill, void *arg, int64_t *ret_id,
-		  struct lab_err *err)
+int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fill fill, void *arg,
+		  int64_t *ret_id, struct lab_err *err)
 {
+	struct lab *lab = plan->lab;
 	const struct snapshot *old;
-	int64_t id = begin(d, lab, kind, err);
+	int64_t id = begin(d, lab, plan->kind, err);
 	double clock = 0;
 	int r;
 
 	if (id < 0)
 		return (int)id;
-	r = fill(d, id, ins, arg, &clock, err);
+	r = fill(d, id, plan->ins, arg, &clock, err);
 	pthread_mutex_lock(&d->lock);
-	old = replaced(lab, kind);
+	old = replaced(lab, plan->kind);
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
-		r = finish_rows(d, lab, name, kind, old, id, clock, err);
+		r = finish_rows(d, plan, old, id, clock, err);
 	if (r < 0) {
 		undo(d, lab, id);
 		return r;
 	}
-	publish(d, lab, name, kind, ins, id, clock);
+	publish(d, plan, id, clock);
 	disks_collect(d);
 	memory_collect(d);
 	if (ret_id)
@@ -253,14 +255,13 @@ static int freeze(struct labd *d, int64_t id, const struct instances *ins, void 
 	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, t->stay, ret_clock, err);
 }
 
-int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *name,
-		  const char *kind, const struct instances *ins, int64_t *ret_id,
-		  struct lab_err *err)
+int snapshot_take(struct labd *d, struct job *job, const struct snapshot_plan *plan,
+		  int64_t *ret_id, struct lab_err *err)
 {
 	/* a golden is what all starts read: it stands on nothing */
-	struct taking t = { job, !strcmp(kind, "golden"), !strcmp(kind, "suspended") };
+	struct taking t = { job, !strcmp(plan->kind, "golden"), !strcmp(plan->kind, "suspended") };
 
-	return snapshot_make(d, lab, name, kind, ins, freeze, &t, ret_id, err);
+	return snapshot_make(d, plan, freeze, &t, ret_id, err);
 }
 
 /* ---- automatic ones --------------------------------------------------------------- */
@@ -303,11 +304,12 @@ int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *
 		  const struct instances *ins, int64_t spare, int64_t *ret_id, struct lab_err *err)
 {
 	char name[NAME_MAX_LEN + 1];
+	struct snapshot_plan plan = { lab, name, "auto", ins };
 	int64_t id;
 	int r;
 
 	auto_name(d, lab, before, name);
-	r = ins->n ? snapshot_take(d, job, lab, name, "auto", ins, ret_id, err) : 0;
+	r = ins->n ? snapshot_take(d, job, &plan, ret_id, err) : 0;
 	if (!r && ins->n)
 		job_note(job, "what was there is kept as snapshot %s", name);
 	while (!r && (id = expired(d, lab, spare)))

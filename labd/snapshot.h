@@ -57,27 +57,32 @@ void instances_done(struct instances *ins);
 int snapshot_check_name(const char *name, struct lab_err *err);
 
 /**
- * snapshot_take() - Make a snapshot of instances
+ * struct snapshot_plan - a snapshot that is to be made
  * @kind:	as above; a golden or suspended one replaces the lab's earlier one
+ * @ins:	its members
+ */
+struct snapshot_plan {
+	struct lab *lab;
+	const char *name, *kind;
+	const struct instances *ins;
+};
+
+/**
+ * snapshot_take() - Make a snapshot of what instances are now
  * @ret_id:	may be NULL
  *
  * The job needs lines for the instances if it wants to show them.
  */
-int snapshot_take(struct labd *d, struct job *job, struct lab *lab, const char *name,
-		  const char *kind, const struct instances *ins, int64_t *ret_id,
-		  struct lab_err *err);
+int snapshot_take(struct labd *d, struct job *job, const struct snapshot_plan *plan,
+		  int64_t *ret_id, struct lab_err *err);
 
 /* @ret_clock: the lab's time that it is of */
 typedef int (*snapshot_fill)(struct labd *d, int64_t id, const struct instances *ins, void *arg,
 			     double *ret_clock, struct lab_err *err);
 
-/**
- * snapshot_make() - Make a snapshot whose files @fill makes
- * snapshot_take() fills it with what the instances are now.
- */
-int snapshot_make(struct labd *d, struct lab *lab, const char *name, const char *kind,
-		  const struct instances *ins, snapshot_fill fill, void *arg, int64_t *ret_id,
-		  struct lab_err *err);
+/** snapshot_make() - Make a snapshot whose files @fill makes */
+int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fill fill, void *arg,
+		  int64_t *ret_id, struct lab_err *err);
 
 /**
  * snapshot_keep() - Make an automatic snapshot before something is lost, drop old ones
