@@ -49,7 +49,7 @@ labfs_SRC = $(wildcard fs/*.c)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
 labbuild_SRC = $(wildcard images/labbuild.c) $(wildcard images/builder/*.c)
 
-labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive
+labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive libcrypt
 labctl_PKGS = jansson libcurl smartcols libcrypto
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
@@ -193,7 +193,7 @@ fuzz-run: $(FUZZ_BIN)
 BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-dev \
 	     libmicrohttpd-dev libyaml-dev libssl-dev libseccomp-dev libcurl4-openssl-dev \
 	     libsmartcols-dev libfuse3-dev libnl-3-dev libnl-route-3-dev libnftables-dev \
-	     libcap-ng-dev libext2fs-dev comerr-dev libarchive-dev scdoc
+	     libcap-ng-dev libext2fs-dev comerr-dev libarchive-dev libcrypt-dev scdoc
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
 TEST_DEPS = libcmocka-dev iproute2 iputils-ping nftables jq procps sqlite3 util-linux

@@ -21,6 +21,7 @@
  *	script: |		run by /bin/sh -eux in the root, no network
  *	using: [NAME, ...]	roots of other recipes, for the script, below
  *				/run/roots/NAME; changes there are dropped
+ *	services: [NAME, ...]	of the catalogue, with all they need of an image (compose.h)
  *	size: 2G		of the disk; default: that of `from`, or 2G
  *	cmdline: ...		more kernel parameters
  *
@@ -61,6 +62,8 @@ static int set_digest(const struct paths *paths, json_t *spec, const char *text,
 		return lab_fail(err, -ENOMEM, "out of memory");
 	fprintf(out, "%s\n%s\n", RECIPE_BUILDER, digest_hex(hex, text, len));
 	fprintf(out, "from %s\n", recipe_str(json_object_get(spec, "from"), "digest"));
+	if (json_object_get(spec, "composed"))
+		fprintf(out, "services %s\n", recipe_str(spec, "composed"));
 	json_array_foreach(json_object_get(spec, "using"), i, other) {
 		fprintf(out, "using %s\n", recipe_str(other, "digest"));
 	}

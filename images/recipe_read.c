@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* recipe_read.c - the keys of a recipe; what they mean is in recipe.c and recipe.yaml(5) */
 #define _GNU_SOURCE
+#include "images/compose.h"
 #include "images/recipe.h"
 
 #include "lib/names.h"
@@ -290,6 +291,20 @@ static void read_using(struct reader *r, const struct ynode *n)
 	set(r->spec, "using", list);
 }
 
+/* What they bring is added when all else is read */
+static void read_services(struct reader *r, const struct ynode *n)
+{
+	json_t *list = json_array();
+	const char *name;
+
+	if (!ydoc_list(r->doc, n, "services"))
+		n = &no_list;
+	for (const struct ynode *v = n->child; v; v = v->next)
+		if (ydoc_name(r->doc, v, "a service's name", &name))
+			json_array_append_new(list, json_string(name));
+	set(r->spec, "services", list);
+}
+
 static const struct {
 	const char *name;
 	void (*read)(struct reader *r, const struct ynode *n);
@@ -297,7 +312,7 @@ static const struct {
 	{ "image", read_image },     { "from", read_from },	    { "suite", read_suite },
 	{ "variant", read_variant }, { "packages", read_packages }, { "exclude", read_exclude },
 	{ "files", read_files },     { "script", read_script },	    { "using", read_using },
-	{ "size", read_size },	     { "cmdline", read_cmdline },
+	{ "size", read_size },	     { "cmdline", read_cmdline },   { "services", read_services },
 };
 
 static void read_keys(struct reader *r, const struct ynode *root)
@@ -343,6 +358,14 @@ static void inherit(json_t *spec, const json_t *from, const char *key, json_t *o
 	json_decref(otherwise);
 }
 
+static void add_services(struct reader *r, const struct ynode *at)
+{
+	struct lab_err err = LAB_ERR_INIT;
+
+	if (compose(r->paths, json_object_get(r->spec, "services"), r->spec, &err) < 0)
+		ydoc_problem(r->doc, at, "%s", err.text);
+}
+
 /* What depends on several keys, and what is not given */
 static void complete(struct reader *r, const struct ynode *root)
 {
@@ -358,6 +381,8 @@ static void complete(struct reader *r, const struct ynode *root)
 	inherit(r->spec, from, "variant", json_string("minbase"));
 	inherit(r->spec, from, "size", json_integer(RECIPE_DEFAULT_SIZE));
 	inherit(r->spec, from, "cmdline", NULL);
+	if (json_array_size(json_object_get(r->spec, "services")))
+		add_services(r, ynode_get(root, "services"));
 }
 
 void recipe_read(const struct paths *paths, struct ydoc *doc, int depth, json_t *spec)

@@ -376,16 +376,15 @@ static int ended_early(struct labd *d, struct instance *in, struct lab_err *err)
 	return -ECHILD;
 }
 
-int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
-		    struct lab_err *err)
+int boot_probe(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+	       const json_t *probes, struct lab_err *err)
 {
-	const json_t *spec = instance_spec(in), *probes = json_object_get(spec, "ready");
-	json_t *nets = json_object_get(spec, "networks");
+	json_t *nets = json_object_get(instance_spec(in), "networks");
 	void *it = json_object_iter(nets);
 	const char *addr =
 		it ? json_string_value(json_object_get(json_object_iter_value(it), "addr")) : "";
 	struct waiting w = { d, job, in, item };
-	char dir[IO_PATH], log[IO_PATH], key[256];
+	char dir[IO_PATH], log[IO_PATH];
 	struct ready ready = {
 		.keeper = in->lab->keeper,
 		.agent = in->guest->agent,
@@ -397,11 +396,21 @@ int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct
 		.step = tell_step,
 		.arg = &w,
 	};
+	int r = ready_wait(&ready, probes, err);
+
+	return r == -ECHILD ? ended_early(d, in, err) : r;
+}
+
+int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		    struct lab_err *err)
+{
+	const json_t *probes = json_object_get(instance_spec(in), "ready");
 	double began = num_wall();
-	int r = json_array_size(probes) ? ready_wait(&ready, probes, err) : 0;
+	char key[256];
+	int r = json_array_size(probes) ? boot_probe(d, job, in, item, probes, err) : 0;
 
 	if (r == -ECHILD)
-		return ended_early(d, in, err);
+		return r;
 	if (r < 0) {
 		instance_set_ready(d, in, "no", in->ready_text);
 		instance_set_state(d, in, "running", r == -ECANCELED ? NULL : err->text);
@@ -432,6 +441,7 @@ void boot_clean(struct labd *d, struct instance *in, const char *state, const ch
 	in->start_time = 0;
 	in->ready[0] = in->ready_text[0] = '\0';
 	in->memory[0] = '\0';
+	json_object_clear(in->services);
 	g = steal_ptr(in->guest);
 	pthread_mutex_unlock(&d->lock);
 	guest_unref(d, g);

@@ -47,6 +47,13 @@ int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct
 		    struct lab_err *err);
 
 /**
+ * boot_probe() - Wait until these probes succeed, showing for which it waits
+ * Return: as ready_wait(); if the guest ended, that is dealt with
+ */
+int boot_probe(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+	       const json_t *probes, struct lab_err *err);
+
+/**
  * boot_stop() - Shut an instance down
  * @graceful:	ask the guest first, for at most BOOT_STOP_SECONDS
  *

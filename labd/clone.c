@@ -81,6 +81,7 @@ static int derive_memory(struct labd *d, const struct instance *from, int64_t sn
 		return r;
 	/* what it stands on, as if it had been restored from there */
 	snprintf(to->memory, sizeof(to->memory), "%.511s", src);
+	memory_recall_services(d, to, src);
 	r = memory_begin(d, to, derived, &whole, &chain, err);
 	if (!r)
 		r = memory_copy_state(src,

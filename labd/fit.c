@@ -64,13 +64,13 @@ struct need {
 	uint64_t memory, disk;
 };
 
-static void add_images(struct labd *d, const json_t *instances, struct need *need)
+static void add_images(struct labd *d, const json_t *spec, struct need *need)
 {
 	autojson json_t *seen = json_object();
 	const char *name;
 	json_t *in;
 
-	json_object_foreach((json_t *)instances, name, in) {
+	json_object_foreach(json_object_get(spec, "instances"), name, in) {
 		const char *image = json_string_value(json_object_get(in, "image"));
 		uint64_t size;
 
@@ -78,7 +78,7 @@ static void add_images(struct labd *d, const json_t *instances, struct need *nee
 			continue;
 		json_object_set_new(seen, image, json_true());
 		/* the layer's tree, the raw disk on its way, and the finished image */
-		if (!strcmp(imagejob_state(d, image, &size), "build"))
+		if (!strcmp(imagejob_state(d, spec, image, &size), "build"))
 			need->disk += size;
 	}
 }
@@ -100,7 +100,7 @@ static struct need sum(struct labd *d, const char *lab, const json_t *spec)
 		if (!has_disks)
 			need.disk += OVERLAY_GROWTH;
 	}
-	add_images(d, instances, &need);
+	add_images(d, spec, &need);
 	return need;
 }
 

@@ -5,6 +5,7 @@
 
 #include "labd/disk.h"
 #include "labd/events.h"
+#include "labd/labfile.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/num.h"
@@ -224,6 +225,44 @@ static bool imported(struct labd *d, const char *name)
 	return im && !im->recipe[0] && !strcmp(im->state, "ready");
 }
 
+/* An image for services starts from the small Debian, as they are Debian's packages */
+static int load_composed(struct labd *d, const char *name, const json_t *services,
+			 struct recipe **ret, struct lab_err *err)
+{
+	autojson json_t *text = json_pack("{s:s s:s s:O}", "image", name, "from", "debian-12",
+					  "services", services);
+	autofree char *yaml = text ? json_dumps(text, JSON_COMPACT) : NULL;
+
+	if (!yaml)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	return recipe_load(&d->paths, yaml, name, NULL, ret, NULL, err);
+}
+
+/* Of any lab that has it: they all mean the same */
+static json_t *services_of(struct labd *d, const char *image)
+{
+	SCOPED_LOCK(&d->lock);
+	struct instance *in;
+	struct lab *lab;
+
+	TAILQ_FOREACH(lab, &d->labs, link)
+		TAILQ_FOREACH(in, &lab->instances, link) {
+			const json_t *own = json_object_get(instance_spec(in), "image");
+
+			if (own && !strcmp(json_string_value(own), image))
+				return labfile_composed(lab->spec, image);
+		}
+	return NULL;
+}
+
+int imagejob_recipe(struct labd *d, const char *name, struct recipe **ret, struct lab_err *err)
+{
+	autojson json_t *services = services_of(d, name);
+
+	return services ? load_composed(d, name, services, ret, err)
+			: recipe_load(&d->paths, NULL, NULL, name, ret, NULL, err);
+}
+
 int imagejob_ensure(struct labd *d, struct job *job, const char *name, struct job_item *item,
 		    struct lab_err *err)
 {
@@ -233,7 +272,7 @@ int imagejob_ensure(struct labd *d, struct job *job, const char *name, struct jo
 
 	if (imported(d, name))
 		return 0;
-	r = recipe_load(&d->paths, NULL, NULL, name, &recipe, NULL, err);
+	r = imagejob_recipe(d, name, &recipe, err);
 	if (r < 0) {
 		SCOPED_LOCK(&d->lock);
 		/* built from a recipe of one's own: it is as new as it gets */
@@ -245,15 +284,19 @@ int imagejob_ensure(struct labd *d, struct job *job, const char *name, struct jo
 	return there ? 0 : build(d, job, recipe, false, item, err);
 }
 
-const char *imagejob_state(struct labd *d, const char *name, uint64_t *ret_size)
+const char *imagejob_state(struct labd *d, const json_t *spec, const char *name, uint64_t *ret_size)
 {
+	autojson json_t *services = labfile_composed(spec, name);
 	autorecipe struct recipe *recipe = NULL;
 	struct image *im;
 
 	*ret_size = 0;
 	if (imported(d, name))
 		return "ready";
-	(void)recipe_load(&d->paths, NULL, NULL, name, &recipe, NULL, NULL);
+	if (services)
+		(void)load_composed(d, name, services, &recipe, NULL);
+	else
+		(void)recipe_load(&d->paths, NULL, NULL, name, &recipe, NULL, NULL);
 	SCOPED_LOCK(&d->lock);
 	im = model_image(d, name);
 	if (im)
@@ -300,7 +343,7 @@ static int lock_one(struct labd *d, struct job *job, const struct recipe *recipe
 	if (r < 0)
 		return lab_wrap(err, r, "locking %s", recipe->name);
 	/* the lock is part of the digest; this image is what the lock describes */
-	r = recipe_load(&d->paths, NULL, NULL, recipe->name, &locked, NULL, err);
+	r = imagejob_recipe(d, recipe->name, &locked, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&d->lock);
@@ -340,8 +383,9 @@ int imagejob_build(struct labd *d, const json_t *body, int64_t *ret_job, json_t 
 		return lab_fail(err, -ENOMEM, "out of memory");
 	b->lock = json_is_true(json_object_get(body, "lock"));
 	b->force = force;
-	r = recipe_load(&d->paths, text, file ? file : "recipe", name, &b->recipe, ret_problems,
-			err);
+	r = text ? recipe_load(&d->paths, text, file ? file : "recipe", NULL, &b->recipe,
+			       ret_problems, err)
+		 : imagejob_recipe(d, name ? name : "", &b->recipe, err);
 	if (r < 0) {
 		free(b);
 		return r;
@@ -566,7 +610,7 @@ int imagejob_lock(struct labd *d, const char *name, int64_t *ret_job, struct lab
 
 	if (!b)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	r = recipe_load(&d->paths, NULL, NULL, name, &b->recipe, NULL, err);
+	r = imagejob_recipe(d, name, &b->recipe, err);
 	if (r < 0) {
 		free(b);
 		return r;

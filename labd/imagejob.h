@@ -19,6 +19,14 @@ struct job_shown {
 struct image_progress imagejob_progress(struct job_shown *s);
 
 /**
+ * imagejob_recipe() - Read the recipe of an image: a shipped one, or for a lab's services
+ * @ret:	to be freed with recipe_free()
+ *
+ * Return: as recipe_load()
+ */
+int imagejob_recipe(struct labd *d, const char *name, struct recipe **ret, struct lab_err *err);
+
+/**
  * imagejob_ensure() - Have an image ready, within a job
  * @name:	of an image that is there, or of a shipped recipe: then it is
  *		built if it is not there or the recipe changed
@@ -31,9 +39,11 @@ int imagejob_ensure(struct labd *d, struct job *job, const char *name, struct jo
 
 /**
  * imagejob_state() - What imagejob_ensure() would do
+ * @spec:	of the lab that wants it
  * Return: "ready", "build" or "missing"; the lock is not held
  */
-const char *imagejob_state(struct labd *d, const char *name, uint64_t *ret_size);
+const char *imagejob_state(struct labd *d, const json_t *spec, const char *name,
+			   uint64_t *ret_size);
 
 /*
  * API calls of images; validate, then start a job. Called in a worker thread.

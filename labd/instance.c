@@ -53,15 +53,19 @@ void instance_emit(struct labd *d, struct instance *in)
 int instance_save(struct labd *d, struct instance *in, struct lab_err *err)
 {
 	autofree char *applied = in->applied ? json_dumps(in->applied, JSON_COMPACT) : strdup("");
+	autofree char *services = NULL;
 	int64_t r;
 
+	pthread_mutex_lock(&d->lock);
+	services = json_dumps(in->services, JSON_COMPACT);
+	pthread_mutex_unlock(&d->lock);
 	r = store_run(d->store, err,
 		      "UPDATE instances SET state = ?, want = ?, applied = ?, image = ?, pid = ?,"
 		      " start_time = ?, digest = ?, started = ?, ready = ?, console_from = ?,"
-		      " changed = ?, error = ?, memory = ? WHERE id = ?",
-		      "sssiiisdsidssi", in->state, in->want, applied, in->image, (int64_t)in->pid,
+		      " changed = ?, error = ?, memory = ?, services = ? WHERE id = ?",
+		      "sssiiisdsidsssi", in->state, in->want, applied, in->image, (int64_t)in->pid,
 		      (int64_t)in->start_time, in->digest, in->started, in->ready, in->console_from,
-		      in->changed, in->error, in->memory, in->id);
+		      in->changed, in->error, in->memory, services, in->id);
 	return r < 0 ? (int)r : 0;
 }
 
@@ -105,6 +109,7 @@ void instance_forget(struct labd *d, struct instance *in)
 	guest_unref(d, in->guest);
 	json_decref(in->applied);
 	json_decref(in->disks);
+	json_decref(in->services);
 	free(in);
 }
 

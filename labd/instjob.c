@@ -8,6 +8,7 @@
 #include "labd/labjob.h"
 #include "labd/network.h"
 #include "labd/plan.h"
+#include "labd/service.h"
 #include "labd/snapshot.h"
 #include "labd/startset.h"
 #include "labd/store.h"
@@ -34,10 +35,20 @@ struct one {
 	bool wait;
 };
 
+static int start_again(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	struct startset set = { .d = d, .job = job };
+	int r = startset_add(&set, in, err);
+
+	if (!r)
+		r = startset_run(&set, err);
+	startset_done(&set);
+	return r;
+}
+
 static int do_start(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
 	const char *image = json_string_value(json_object_get(instance_spec(in), "image"));
-	struct startset set = { .d = d, .job = job };
 	int r;
 
 	if (!image || !*image)
@@ -45,12 +56,7 @@ static int do_start(struct labd *d, struct job *job, struct instance *in, struct
 	r = imagejob_ensure(d, job, image, job_item(job, in->name), err);
 	if (!r)
 		r = network_up(d, in->lab, err);
-	if (!r)
-		r = startset_add(&set, in, err);
-	if (!r)
-		r = startset_run(&set, err);
-	startset_done(&set);
-	return r;
+	return r < 0 ? r : start_again(d, job, in, err);
 }
 
 static int do_stop(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
@@ -96,7 +102,10 @@ static int do_reboot(struct labd *d, struct job *job, struct instance *in, struc
 
 	if (!r && !strcmp(in->state, "paused"))
 		r = do_resume(d, job, in, err);
-	return r < 0 ? r : boot_wait_ready(d, job, in, job_item(job, in->name), err);
+	if (r < 0 || !json_array_size(service_names(in)))
+		return r < 0 ? r : boot_wait_ready(d, job, in, job_item(job, in->name), err);
+	services_forget(d, in);
+	return start_again(d, job, in, err);
 }
 
 static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)

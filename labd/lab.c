@@ -148,6 +148,16 @@ static int add_network(struct labd *d, struct lab *lab, const char *name, struct
 	return 0;
 }
 
+/* One that is nowhere yet; takes NULL */
+static void free_new(struct instance *in)
+{
+	if (!in)
+		return;
+	json_decref(in->disks);
+	json_decref(in->services);
+	free(in);
+}
+
 static int add_instance(struct labd *d, struct lab *lab, const char *name, struct lab_err *err)
 {
 	struct instance *in;
@@ -157,8 +167,8 @@ static int add_instance(struct labd *d, struct lab *lab, const char *name, struc
 		if (!strcmp(in->name, name))
 			return 0;
 	in = calloc(1, sizeof(*in));
-	if (!in || !(in->disks = json_array())) {
-		free(in);
+	if (!in || !(in->disks = json_array()) || !(in->services = json_object())) {
+		free_new(in);
 		return lab_fail(err, -ENOMEM, "out of memory");
 	}
 	in->lab = lab;
@@ -170,8 +180,7 @@ static int add_instance(struct labd *d, struct lab *lab, const char *name, struc
 		"INSERT INTO instances(lab, name, state, created, changed) VALUES(?, ?, ?, ?, ?)",
 		"issdd", lab->id, name, in->state, in->created, in->changed);
 	if (id < 0) {
-		json_decref(in->disks);
-		free(in);
+		free_new(in);
 		return (int)id;
 	}
 	in->id = id;

@@ -19,10 +19,12 @@
 #include "labd/labfile.h"
 
 #include "labd/labfile_impl.h"
+#include "lib/digest.h"
 #include "lib/util.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 
 /*
  * A specification, which begins with a brace, is longer than the file that a
@@ -82,9 +84,34 @@ static int read_lab(struct lab_reader *r, const struct ynode *root)
 	return 0;
 }
 
+/* Secrets of its services are made from it (service.h), so it stays what it was */
+static int read_key(struct lab_reader *r, const struct ynode *n)
+{
+	const char *key = json_string_value(json_object_get(r->previous, "key"));
+	unsigned char random[16];
+	char hex[DIGEST_HEX];
+
+	if (n)
+		ydoc_text(r->doc, n, "a text from which secrets are made", &key);
+	if (!key && getrandom(random, sizeof(random), 0) == sizeof(random)) {
+		digest_hex(hex, random, sizeof(random));
+		hex[32] = '\0';
+		key = hex;
+	}
+	return json_object_set_new(r->spec, "key", json_string(key)) < 0 ? -ENOMEM : 0;
+}
+
+static bool has_services(const struct lab_reader *r)
+{
+	for (size_t i = 0; i < r->ninsts; i++)
+		if (json_array_size(json_object_get(r->insts[i].spec, "services")))
+			return true;
+	return false;
+}
+
 static int read_root(struct lab_reader *r, const struct ynode *root)
 {
-	static const char *const known[] = { "lab",	 "description", "identity",
+	static const char *const known[] = { "lab",	 "description", "identity", "key",
 					     "networks", "instances",	NULL };
 
 	if (!ydoc_map(r->doc, root, known)) {
@@ -93,7 +120,10 @@ static int read_root(struct lab_reader *r, const struct ynode *root)
 		return 0;
 	}
 	if (read_lab(r, root) < 0 || labfile_networks(r, labfile_given(root, "networks")) < 0 ||
-	    labfile_instances(r, labfile_given(root, "instances")) < 0 || labfile_addresses(r) < 0)
+	    labfile_instances(r, labfile_given(root, "instances")) < 0 || labfile_placed(r) < 0 ||
+	    labfile_addresses(r) < 0)
+		return -ENOMEM;
+	if (has_services(r) && read_key(r, labfile_given(root, "key")) < 0)
 		return -ENOMEM;
 	return labfile_needs(r);
 }

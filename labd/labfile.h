@@ -38,6 +38,7 @@
 #define LAB_MAX_DISKS 8
 #define LAB_MAX_PROBES 8
 #define LAB_MAX_FORWARDS 16
+#define LAB_MAX_SERVICES 16 /* on an instance */
 
 /**
  * labfile_read() - Read, check and fill in a lab file
@@ -61,6 +62,14 @@ int labfile_read(const char *text, size_t len, const char *file, const struct pa
  * @ret:	malloced YAML with all defaults filled in
  */
 int labfile_yaml(const json_t *spec, char **ret, struct lab_err *err);
+
+/**
+ * labfile_composed() - The services for which a specification's image is made
+ * @image:	of one of its instances
+ *
+ * Return: their names, new reference; NULL if the image is not made for services
+ */
+json_t *labfile_composed(const json_t *spec, const char *image);
 
 /**
  * labfile_changes() - What differs between two specifications

@@ -20,7 +20,6 @@
 #define LAB_MAX_MEMORY (1ULL << 40)
 #define LAB_MAX_VCPUS 64
 #define LAB_MAX_DISK (2ULL << 40) /* IMAGE_MAX_SIZE: larger is a mistake */
-#define LAB_MAX_SERVICES 16
 #define LAB_MAX_TIMEOUT 86400
 #define LAB_TIMEOUT 300 /* a first boot under TCG, with a package's set-up */
 
@@ -135,12 +134,14 @@ int labfile_needs(struct lab_reader *r);
 /**
  * labfile_services() - Read an instance's `services` with what they bring
  * @ret_names:	["keystone"]; new reference
- * @ret:	{"image", "memory", "vcpus", "needs", "ready", "forward"}, those
- *		that they give; new reference
+ * @ret:	{"memory", "vcpus", "needs", "repair", "forward"}, those that they
+ *		give; new reference
  *
  * Return: 0 or -ENOMEM
  */
-int labfile_services(struct lab_reader *r, const struct ynode *n, bool image_given,
-		     json_t **ret_names, json_t **ret);
+int labfile_services(struct lab_reader *r, const struct ynode *n, json_t **ret_names, json_t **ret);
+
+/** labfile_placed() - All instances are read: check what is where, give them their image */
+int labfile_placed(struct lab_reader *r);
 
 #endif

@@ -24,25 +24,19 @@ static bool not_chosen(const struct ynode *n)
 	return n && n->type == YNODE_SCALAR && n->quoted && n->text && !*n->text;
 }
 
-/* @bad: its services could not be read, which was said already */
-static int read_image(struct lab_reader *r, const struct lab_inst *inst, const json_t *defaults,
-		      bool bad)
+/* "" for one with services: labfile_placed() */
+static int read_image(struct lab_reader *r, const struct lab_inst *inst)
 {
 	const struct ynode *n = labfile_given(inst->node, "image");
-	const struct ynode *services = labfile_given(inst->node, "services");
-	const char *name = json_string_value(json_object_get(defaults, "image"));
+	const char *name = "";
 
-	if (not_chosen(ynode_get(inst->node, "image")))
-		return put(inst->spec, "image", json_string(""));
-	if (n && !ydoc_name(r->doc, n, "an image's name", &name))
-		name = "";
-	else if (!name && !services)
+	if (n && !not_chosen(n))
+		ydoc_name(r->doc, n, "an image's name", &name);
+	else if (!n && !not_chosen(ynode_get(inst->node, "image")) &&
+		 !labfile_given(inst->node, "services"))
 		ydoc_problem(r->doc, ynode_name(inst->node),
 			     "instance '%s' has neither an image nor services", inst->name);
-	else if (!name && !bad)
-		ydoc_problem(r->doc, ynode_name(inst->node),
-			     "instance '%s' has no image, and its services bring none", inst->name);
-	return put(inst->spec, "image", json_string(name ? name : ""));
+	return put(inst->spec, "image", json_string(name));
 }
 
 /* A number of the file, else of the services, else the default */
@@ -146,23 +140,13 @@ static int read_disks(struct lab_reader *r, const struct lab_inst *inst)
 	return 0;
 }
 
-static int read_ready(struct lab_reader *r, const struct lab_inst *inst, const json_t *defaults)
+static int read_ready(struct lab_reader *r, const struct lab_inst *inst)
 {
 	const struct ynode *n = labfile_given(inst->node, "ready");
-	const json_t *brought = json_object_get(defaults, "ready");
-	json_t *ready;
 
-	if (n)
-		ready = labfile_ready(r->doc, n);
-	else if (brought)
-		ready = json_deep_copy(brought);
-	else
-		ready = json_pack("[{s:b, s:i}]", "agent", 1, "timeout", LAB_TIMEOUT);
-	if (!n && json_array_size(ready) > LAB_MAX_PROBES)
-		ydoc_problem(r->doc, labfile_given(inst->node, "services"),
-			     "these services have %zu probes, at most %d are possible",
-			     json_array_size(ready), LAB_MAX_PROBES);
-	return put(inst->spec, "ready", ready);
+	return put(inst->spec, "ready",
+		   n ? labfile_ready(r->doc, n)
+		     : json_pack("[{s:b, s:i}]", "agent", 1, "timeout", LAB_TIMEOUT));
 }
 
 /* What is not there is left out, so that older specifications mean the same */
@@ -246,24 +230,20 @@ static int read_instance(struct lab_reader *r, struct lab_inst *inst)
 	const struct ynode *protect_node = labfile_given(inst->node, "protect");
 	autojson json_t *defaults = NULL, *names = NULL;
 	bool protect = false;
-	size_t before;
+	size_t before = ydoc_problems(r->doc);
 
-	before = ydoc_problems(r->doc);
 	if (!ydoc_map(r->doc, inst->node, known) && ydoc_problems(r->doc) != before)
 		return 0; /* something else than an instance */
-	before = ydoc_problems(r->doc);
-	if (labfile_services(r, labfile_given(inst->node, "services"),
-			     labfile_given(inst->node, "image"), &names, &defaults) < 0)
+	if (labfile_services(r, labfile_given(inst->node, "services"), &names, &defaults) < 0)
 		return -ENOMEM;
 	inst->wants = json_incref(json_object_get(defaults, "needs"));
 	/* `needs` has its place here and is filled when all instances are known */
-	if (read_image(r, inst, defaults, ydoc_problems(r->doc) != before) < 0 ||
-	    put(inst->spec, "services", json_incref(names)) < 0 ||
+	if (read_image(r, inst) < 0 || put(inst->spec, "services", json_incref(names)) < 0 ||
 	    read_vcpus(r, inst, defaults) < 0 || read_memory(r, inst, defaults) < 0 ||
 	    read_root(r, inst) < 0 || read_disks(r, inst) < 0 ||
 	    put(inst->spec, "needs", json_array()) < 0 ||
 	    labfile_nics(r, inst, labfile_given(inst->node, "networks")) < 0 ||
-	    read_ready(r, inst, defaults) < 0 || read_repair(r, inst, defaults) < 0 ||
+	    read_ready(r, inst) < 0 || read_repair(r, inst, defaults) < 0 ||
 	    read_forward(r, inst, defaults) < 0)
 		return -ENOMEM;
 	if (protect_node)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* labfile_needs.c - what an instance waits for: named, from services, no cycle */
+/* labfile_needs.c - what an instance waits for: named, no cycle; and that its services can run */
 #define _GNU_SOURCE
 #include "labd/labfile_impl.h"
 #include "lib/util.h"
@@ -7,13 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Where instance @i says that it needs @name: in `needs`, or by its services */
+/* Where an instance says that it needs @name */
 static const struct ynode *needs_node(const struct lab_inst *inst, const char *name)
 {
 	const struct ynode *n = labfile_given(inst->node, "needs");
 
-	if (!n)
-		return labfile_given(inst->node, "services");
 	for (const struct ynode *v = n->child; v; v = v->next)
 		if (v->type == YNODE_SCALAR && !strcmp(v->text, name))
 			return v;
@@ -56,28 +54,15 @@ static int named_need(struct lab_reader *r, const struct lab_inst *inst, const s
 	return 0;
 }
 
-/* A service that the instance's services need: all other instances with it */
-static int service_need(struct lab_reader *r, const struct lab_inst *inst, const char *service,
-			json_t *needs)
+/* A service that the instance's services need must be there, anywhere */
+static void check_service(struct lab_reader *r, const struct lab_inst *inst, const char *service)
 {
-	bool found = false;
-
-	for (size_t i = 0; i < r->ninsts; i++) {
-		const struct lab_inst *other = &r->insts[i];
-
-		if (!has_text(json_object_get(other->spec, "services"), service))
-			continue;
-		found = true;
-		if (other != inst && !has_text(needs, other->name) &&
-		    json_array_append_new(needs, json_string(other->name)) < 0)
-			return -ENOMEM;
-	}
-	if (!found)
-		ydoc_problem(r->doc, labfile_given(inst->node, "services"),
-			     "instance '%s' needs service '%s', which no instance of this lab "
-			     "carries",
-			     inst->name, service);
-	return 0;
+	for (size_t i = 0; i < r->ninsts; i++)
+		if (has_text(json_object_get(r->insts[i].spec, "services"), service))
+			return;
+	ydoc_problem(r->doc, labfile_given(inst->node, "services"),
+		     "instance '%s' needs service '%s', which no instance of this lab carries",
+		     inst->name, service);
 }
 
 static int resolve(struct lab_reader *r, const struct lab_inst *inst)
@@ -86,13 +71,9 @@ static int resolve(struct lab_reader *r, const struct lab_inst *inst)
 	const struct ynode *n = labfile_given(inst->node, "needs");
 	size_t i;
 
-	if (!n) {
-		json_array_foreach(inst->wants, i, v)
-			if (service_need(r, inst, json_string_value(v), needs) < 0)
-				return -ENOMEM;
-		return 0;
-	}
-	if (!ydoc_list(r->doc, n, "instances"))
+	json_array_foreach(inst->wants, i, v)
+		check_service(r, inst, json_string_value(v));
+	if (!n || !ydoc_list(r->doc, n, "instances"))
 		return 0;
 	for (const struct ynode *item = n->child; item; item = item->next)
 		if (named_need(r, inst, item, needs) < 0)
@@ -100,64 +81,88 @@ static int resolve(struct lab_reader *r, const struct lab_inst *inst)
 	return 0;
 }
 
-/* The search for cycles: where it stands (@path), and what it has seen */
+/*
+ * A circle of needs of instances, or of services and instances: a service waits for another
+ * one, wherever that is, and to start it its instance must run; an instance with needs runs
+ * when all of those, with their services, are ready. A circle of services alone on different
+ * instances is none: each service is waited for by itself.
+ *
+ * @path: the way from the need that is looked at
+ */
 struct search {
 	struct lab_reader *r;
-	enum { NEW, OPEN, DONE } state[LAB_MAX_INSTANCES];
+	bool seen[LAB_MAX_INSTANCES], told[LAB_MAX_INSTANCES];
 	size_t path[LAB_MAX_INSTANCES];
 	size_t depth;
 };
 
-/* Problem: the way from @path[@from] leads back there */
-static void report_cycle(const struct search *s, size_t from)
+static bool waits_for(const struct lab_inst *inst, const struct lab_inst *other)
 {
-	const struct lab_inst *first = &s->r->insts[s->path[from]];
-	char text[1024] = "";
-	size_t used = 0, i;
+	const json_t *services = json_object_get(other->spec, "services"), *v;
+	size_t i;
 
-	for (i = from; i < s->depth && used + 64 < sizeof(text); i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s -> ",
-					 s->r->insts[s->path[i]].name);
-	ydoc_problem(s->r->doc, needs_node(&s->r->insts[s->path[s->depth - 1]], first->name),
-		     "needs form a cycle: %s%s%s", text, i < s->depth ? "... -> " : "",
-		     first->name);
+	if (has_text(json_object_get(inst->spec, "needs"), other->name))
+		return true;
+	json_array_foreach(inst->wants, i, v)
+		if (inst != other && has_text(services, json_string_value(v)))
+			return true;
+	return false;
 }
 
-static void visit(struct search *s, size_t i)
+/* Whether @from waits for @to: then @path is the way, with both; at most LAB_MAX_INSTANCES deep */
+static bool reaches(struct search *s, size_t from, size_t to)
 {
-	const json_t *needs = json_object_get(s->r->insts[i].spec, "needs");
-	size_t k;
-	json_t *v;
-
-	s->state[i] = OPEN;
-	s->path[s->depth++] = i;
-	json_array_foreach(needs, k, v) {
-		size_t next = (size_t)json_integer_value(
-			json_object_get(s->r->index, json_string_value(v)));
-
-		if (s->state[next] == NEW) {
-			visit(s, next); /* at most LAB_MAX_INSTANCES deep */
-		} else if (s->state[next] == OPEN) {
-			size_t from = 0;
-
-			while (s->path[from] != next)
-				from++;
-			report_cycle(s, from);
-		}
-	}
+	s->seen[from] = true;
+	s->path[s->depth++] = from;
+	if (from == to)
+		return true;
+	for (size_t i = 0; i < s->r->ninsts; i++)
+		if (!s->seen[i] && waits_for(&s->r->insts[from], &s->r->insts[i]) &&
+		    reaches(s, i, to))
+			return true;
 	s->depth--;
-	s->state[i] = DONE;
+	return false;
+}
+
+/* Problem: @i needs the first of @path, which leads back to @i */
+static void report_circle(struct search *s, size_t i)
+{
+	const struct lab_inst *inst = &s->r->insts[i];
+	char text[1024];
+	size_t used = (size_t)snprintf(text, sizeof(text), "%s", inst->name), k;
+
+	for (k = 0; k < s->depth && used + 64 < sizeof(text); k++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, " -> %s",
+					 s->r->insts[s->path[k]].name);
+	for (size_t n = 0; n < s->depth; n++)
+		s->told[s->path[n]] = true;
+	ydoc_problem(s->r->doc, needs_node(inst, s->r->insts[s->path[0]].name),
+		     "needs form a cycle: %s%s", text, k < s->depth ? " -> ..." : "");
+}
+
+static void check_need(struct search *s, size_t i, const char *name)
+{
+	size_t to = (size_t)json_integer_value(json_object_get(s->r->index, name));
+
+	if (s->told[i] && s->told[to])
+		return;
+	memset(s->seen, 0, sizeof(s->seen));
+	s->depth = 0;
+	if (reaches(s, to, i))
+		report_circle(s, i);
 }
 
 int labfile_needs(struct lab_reader *r)
 {
 	struct search s = { .r = r };
+	json_t *v;
+	size_t k;
 
 	for (size_t i = 0; i < r->ninsts; i++)
 		if (resolve(r, &r->insts[i]) < 0)
 			return -ENOMEM;
 	for (size_t i = 0; i < r->ninsts; i++)
-		if (s.state[i] == NEW)
-			visit(&s, i);
+		json_array_foreach(json_object_get(r->insts[i].spec, "needs"), k, v)
+			check_need(&s, i, json_string_value(v));
 	return 0;
 }

@@ -2,145 +2,82 @@
 /*
  * labfile_service.c - what services of the catalogue bring to their instance
  *
- * A service is PATHS->data/services/NAME/service.yaml. Its keys image, memory,
- * vcpus, needs (services), ready and forward are defaults of the instance that
- * carries it: of several services the largest memory and vcpus, and the probes and
- * forwards of all. What is wrong in the catalogue is a problem at the place
- * in the lab file that names the service.
+ * images/catalogue.h says what a service is. Its memory is added to that of the
+ * others on the instance and of the system, of vcpus the largest number counts, and
+ * forwards and repair are those of all. Its needs and probes are not the instance's:
+ * services are started one by one when it runs (service.h). What is wrong in the
+ * catalogue is a problem at the place in the lab file that names the service.
+ *
+ * Instances with services and without an image of their own have one image, made
+ * for the services of the whole lab, so that a service can move within it.
  */
 #define _GNU_SOURCE
 #include "labd/labfile_impl.h"
+#include "labd/service.h"
+#include "lib/digest.h"
 #include "lib/io.h"
-#include "lib/names.h"
 #include "lib/util.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_SERVICE_FILE (64 << 10)
-#define MAX_CATALOGUE 256
-
-static int is_name(const struct dirent *de)
-{
-	return name_valid(de->d_name);
-}
-
-/* Problem: no such service, with the nearest of the catalogue */
-static void unknown_service(struct lab_reader *r, const struct ynode *at)
-{
-	const char *known[MAX_CATALOGUE + 1] = { NULL };
-	char path[IO_PATH], file[IO_PATH];
-	struct dirent **list = NULL;
-	size_t n = 0;
-	int found = 0;
-
-	if (r->paths)
-		found = scandir(io_path(path, "%s/services", r->paths->data), &list, is_name,
-				alphasort);
-	for (int i = 0; i < found && n < MAX_CATALOGUE; i++) {
-		io_path(file, "%s/%s/service.yaml", path, list[i]->d_name);
-		if (!access(file, R_OK))
-			known[n++] = list[i]->d_name;
-	}
-	ydoc_unknown(r->doc, at, "service", known);
-	for (int i = 0; i < found; i++)
-		free(list[i]);
-	free(list);
-}
-
-/* The service's needs: names of services */
-static json_t *read_needs(struct ydoc *doc, const struct ynode *n)
-{
-	autojson json_t *list = json_array();
-
-	if (!ydoc_list(doc, n, "services"))
-		return steal_ptr(list);
-	for (const struct ynode *v = n->child; v; v = v->next) {
-		const char *name = "";
-
-		ydoc_name(doc, v, "a service's name", &name);
-		if (json_array_append_new(list, json_string(name)) < 0)
-			return NULL;
-	}
-	return steal_ptr(list);
-}
-
-static json_t *read_service(struct ydoc *doc, const struct ynode *root)
-{
-	static const char *const known[] = { "service", "description", "image",	 "memory",  "vcpus",
-					     "needs",	"ready",       "repair", "forward", NULL };
-	const struct ynode *image = labfile_given(root, "image"),
-			   *memory = labfile_given(root, "memory"),
-			   *vcpus = labfile_given(root, "vcpus"),
-			   *needs = labfile_given(root, "needs"),
-			   *ready = labfile_given(root, "ready"),
-			   *repair = labfile_given(root, "repair"),
-			   *forward = labfile_given(root, "forward");
-	autojson json_t *service = json_object();
-	const char *name = "";
-	uint64_t v = 0;
-	int r = 0;
-
-	ydoc_map(doc, root, known);
-	if (image && ydoc_name(doc, image, "an image's name", &name))
-		r |= json_object_set_new(service, "image", json_string(name));
-	if (memory && ydoc_size(doc, memory, LAB_MIN_MEMORY, LAB_MAX_MEMORY, 1 << 20, &v))
-		r |= json_object_set_new(service, "memory", json_integer((json_int_t)v));
-	if (vcpus && ydoc_u64(doc, vcpus, 1, LAB_MAX_VCPUS, &v))
-		r |= json_object_set_new(service, "vcpus", json_integer((json_int_t)v));
-	if (needs)
-		r |= json_object_set_new(service, "needs", read_needs(doc, needs));
-	if (ready)
-		r |= json_object_set_new(service, "ready", labfile_ready(doc, ready));
-	if (repair)
-		r |= json_object_set_new(service, "repair", labfile_repair(doc, repair));
-	if (forward)
-		r |= json_object_set_new(service, "forward", labfile_forward(doc, forward));
-	return r ? NULL : steal_ptr(service);
-}
+#define SYSTEM_MEMORY (192ULL << 20) /* kernel, systemd and what runs in each guest */
 
 static void cleanup_doc(struct ydoc **doc)
 {
 	ydoc_free(*doc);
 }
 
-/* Read a service's file; json null after a problem; NULL: out of memory */
-static json_t *load_service(struct lab_reader *r, const struct ynode *at)
+static int read_keys(struct ydoc *doc, const char *name, json_t **ret)
+{
+	const struct ynode *root = ydoc_root(doc), *ready = labfile_given(root, "ready"),
+			   *repair = labfile_given(root, "repair"),
+			   *forward = labfile_given(root, "forward");
+	autojson json_t *service = NULL;
+	int r = catalogue_read(doc, name, &service);
+
+	if (!r)
+		r = json_object_set_new(service, "ready",
+					ready ? labfile_ready(doc, ready) : json_array());
+	if (!r && repair)
+		r = json_object_set_new(service, "repair", labfile_repair(doc, repair));
+	if (!r && forward)
+		r = json_object_set_new(service, "forward", labfile_forward(doc, forward));
+	if (!r)
+		*ret = steal_ptr(service);
+	return r ? -ENOMEM : 0;
+}
+
+int service_load(const struct paths *paths, const char *name, json_t **ret, struct lab_err *err)
 {
 	__attribute__((cleanup(cleanup_doc))) struct ydoc *doc = NULL;
 	autojson json_t *service = NULL;
-	struct lab_err err = LAB_ERR_INIT;
-	autofree char *text = NULL;
-	char path[IO_PATH] = "";
-	size_t len;
-	int res = -ENOENT;
+	char path[IO_PATH];
+	int r = catalogue_open(paths, name, path, &doc, err);
 
-	if (r->paths) {
-		io_path(path, "%s/services/%s/service.yaml", r->paths->data, at->text);
-		res = io_read_file(AT_FDCWD, path, MAX_SERVICE_FILE, &text, &len);
-	}
-	if (res == -ENOENT || res == -ENOTDIR) {
-		unknown_service(r, at);
-		return json_null();
-	}
-	if (res < 0) {
-		ydoc_problem(r->doc, at, "service '%s': %s: %s", at->text, path, strerror(-res));
-		return json_null();
-	}
-	if (ydoc_load(text, len, MAX_SERVICE_FILE, &doc) < 0)
+	if (r < 0)
+		return r;
+	if (read_keys(doc, name, &service) < 0)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	r = ydoc_finish(doc, path, NULL, err);
+	if (!r)
+		*ret = steal_ptr(service);
+	return lab_wrap(err, r, "service %s", name);
+}
+
+/* Read a service's file; json null after a problem; NULL: out of memory */
+static json_t *load_service(struct lab_reader *r, const struct ynode *at)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	json_t *service = NULL;
+	int res = service_load(r->paths, at->text, &service, &err);
+
+	if (!res)
+		return service;
+	if (res == -ENOMEM)
 		return NULL;
-	if (ydoc_root(doc)) {
-		service = read_service(doc, ydoc_root(doc));
-		if (!service)
-			return NULL;
-	}
-	res = ydoc_finish(doc, path, NULL, &err);
-	if (res < 0) {
-		ydoc_problem(r->doc, at, "service '%s': %s", at->text, err.text);
-		return res == -ENOMEM ? NULL : json_null();
-	}
-	return steal_ptr(service);
+	ydoc_problem(r->doc, at, "%s", err.text);
+	return json_null();
 }
 
 /*
@@ -159,14 +96,22 @@ static const json_t *find_service(struct lab_reader *r, const struct ynode *at)
 	return json_object_set_new(r->services, at->text, service) < 0 ? NULL : service;
 }
 
-/* The larger number of what is there already and what this service wants */
-static int merge_largest(json_t *into, const json_t *service, const char *key)
+static json_int_t number(const json_t *o, const char *key)
 {
-	json_t *v = json_object_get(service, key);
+	return json_integer_value(json_object_get(o, key));
+}
 
-	if (!v || json_integer_value(v) <= json_integer_value(json_object_get(into, key)))
-		return 0;
-	return json_object_set(into, key, v);
+static int merge_size(json_t *into, const json_t *service)
+{
+	json_int_t before = number(into, "memory");
+	json_int_t memory = (before ? before : (json_int_t)SYSTEM_MEMORY) +
+			    number(service, "memory");
+	json_int_t vcpus = MAX(number(into, "vcpus"), number(service, "vcpus"));
+
+	return json_object_set_new(into, "memory", json_integer(memory)) < 0 ||
+			       json_object_set_new(into, "vcpus", json_integer(vcpus)) < 0
+		       ? -ENOMEM
+		       : 0;
 }
 
 /* Those of this service's list that are not there already */
@@ -193,31 +138,7 @@ static int merge_list(json_t *into, const json_t *service, const char *key)
 	return 0;
 }
 
-static int merge(struct lab_reader *r, const struct ynode *at, bool image_given, json_t *into,
-		 const json_t *service)
-{
-	const json_t *image = json_object_get(service, "image");
-	const json_t *before = json_object_get(into, "image");
-
-	if (image && !before) {
-		if (json_object_set(into, "image", (json_t *)image) < 0)
-			return -ENOMEM;
-	} else if (image && !json_equal(image, before) && !image_given) {
-		ydoc_problem(r->doc, at,
-			     "service '%s' has image '%s', but the services before it have '%s': "
-			     "use another instance, or say which image to use",
-			     at->text, json_string_value(image), json_string_value(before));
-	}
-	if (merge_largest(into, service, "memory") < 0 ||
-	    merge_largest(into, service, "vcpus") < 0 || merge_list(into, service, "needs") < 0 ||
-	    merge_list(into, service, "ready") < 0 || merge_list(into, service, "repair") < 0 ||
-	    merge_list(into, service, "forward") < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-static int add_service(struct lab_reader *r, const struct ynode *n, bool image_given, json_t *names,
-		       json_t *into)
+static int add_service(struct lab_reader *r, const struct ynode *n, json_t *names, json_t *into)
 {
 	const json_t *service;
 	const char *name;
@@ -235,11 +156,13 @@ static int add_service(struct lab_reader *r, const struct ynode *n, bool image_g
 	service = find_service(r, n);
 	if (!service || json_array_append_new(names, json_string(name)) < 0)
 		return -ENOMEM;
-	return merge(r, n, image_given, into, service);
+	if (merge_size(into, service) < 0 || merge_list(into, service, "needs") < 0 ||
+	    merge_list(into, service, "repair") < 0 || merge_list(into, service, "forward") < 0)
+		return -ENOMEM;
+	return 0;
 }
 
-int labfile_services(struct lab_reader *r, const struct ynode *n, bool image_given,
-		     json_t **ret_names, json_t **ret)
+int labfile_services(struct lab_reader *r, const struct ynode *n, json_t **ret_names, json_t **ret)
 {
 	autojson json_t *names = json_array(), *into = json_object();
 
@@ -250,9 +173,122 @@ int labfile_services(struct lab_reader *r, const struct ynode *n, bool image_giv
 			     LAB_MAX_SERVICES, n->count);
 	else if (n && ydoc_list(r->doc, n, "services"))
 		for (const struct ynode *v = n->child; v; v = v->next)
-			if (add_service(r, v, image_given, names, into) < 0)
+			if (add_service(r, v, names, into) < 0)
 				return -ENOMEM;
 	*ret_names = steal_ptr(names);
 	*ret = steal_ptr(into);
+	return 0;
+}
+
+/* ---- those of the whole lab --------------------------------------------------------- */
+
+#define COMPOSED "cloud-"
+
+/* Whether an image's name is one that composed_image() gives */
+static bool is_composed(const char *image)
+{
+	return !strncmp(image, COMPOSED, strlen(COMPOSED)) &&
+	       strlen(image) == strlen(COMPOSED) + 8 &&
+	       strspn(image + strlen(COMPOSED), "0123456789abcdef") == 8;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The image's name follows from its services, in whatever order the file has them */
+static json_t *composed_image(const json_t *set)
+{
+	const char *names[LAB_MAX_INSTANCES], *name;
+	char hex[DIGEST_HEX], text[LAB_MAX_FILE / 8] = "";
+	size_t n = 0, used = 0;
+	json_t *v;
+
+	json_object_foreach((json_t *)set, name, v)
+		if (n < ARRAY_SIZE(names))
+			names[n++] = name;
+	qsort(names, n, sizeof(*names), by_text);
+	for (size_t i = 0; i < n && used < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\n", names[i]);
+	return json_sprintf(COMPOSED "%.8s", digest_hex(hex, text, strlen(text)));
+}
+
+static const struct ynode *services_node(const struct lab_inst *inst)
+{
+	return labfile_given(inst->node, "services");
+}
+
+/* A service is on one machine, unless it says that it may be on many */
+static int place(struct lab_reader *r, const struct lab_inst *inst, const char *service,
+		 json_t *set)
+{
+	const char *before = json_string_value(json_object_get(set, service));
+	const json_t *s = json_object_get(r->services, service);
+
+	if (before && !json_is_true(json_object_get(s, "many")))
+		ydoc_problem(r->doc, services_node(inst),
+			     "instance '%s' has service '%s', which instance '%s' has already",
+			     inst->name, service, before);
+	return before ? 0 : json_object_set_new(set, service, json_string(inst->name));
+}
+
+/* Services have names in the lab's DNS, as instances have */
+static void check_names(struct lab_reader *r, const json_t *set)
+{
+	for (size_t i = 0; i < r->ninsts; i++) {
+		const struct lab_inst *inst = &r->insts[i];
+		const char *on = json_string_value(json_object_get(set, inst->name));
+
+		if (on && strcmp(on, inst->name))
+			ydoc_problem(
+				r->doc, ynode_name(inst->node),
+				"instance '%s' is named like a service that instance '%s' has: "
+				"in the lab this name means the service",
+				inst->name, on);
+	}
+}
+
+json_t *labfile_composed(const json_t *spec, const char *image)
+{
+	json_t *set, *in, *names, *v;
+	const char *name;
+	size_t i;
+
+	if (!is_composed(image))
+		return NULL;
+	set = json_object();
+	json_object_foreach(json_object_get(spec, "instances"), name, in)
+		json_array_foreach(json_object_get(in, "services"), i, v)
+			json_object_set_new(set, json_string_value(v), json_true());
+	names = json_array();
+	json_object_foreach(set, name, v)
+		json_array_append_new(names, json_string(name));
+	json_decref(set);
+	return names;
+}
+
+int labfile_placed(struct lab_reader *r)
+{
+	autojson json_t *set = json_object(), *image = NULL;
+	json_t *v;
+	size_t k;
+
+	for (size_t i = 0; i < r->ninsts; i++)
+		json_array_foreach(json_object_get(r->insts[i].spec, "services"), k, v)
+			if (place(r, &r->insts[i], json_string_value(v), set) < 0)
+				return -ENOMEM;
+	if (!json_object_size(set))
+		return 0;
+	check_names(r, set);
+	image = composed_image(set);
+	for (size_t i = 0; i < r->ninsts; i++) {
+		json_t *spec = r->insts[i].spec;
+		const char *own = json_string_value(json_object_get(spec, "image"));
+
+		if (json_array_size(json_object_get(spec, "services")) &&
+		    (!*own || is_composed(own)) && json_object_set(spec, "image", image) < 0)
+			return -ENOMEM;
+	}
 	return 0;
 }

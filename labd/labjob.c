@@ -10,6 +10,7 @@
 #include "labd/labfile.h"
 #include "labd/network.h"
 #include "labd/plan.h"
+#include "labd/service.h"
 #include "labd/startset.h"
 #include "labd/watch.h"
 #include "lib/util.h"
@@ -326,7 +327,8 @@ static int boot_all(struct labd *d, struct job *job, struct up *u, struct lab_er
 	int r = u->reset ? 0 : apply_changes(d, job, u->lab, err);
 
 	TAILQ_FOREACH(in, &u->lab->instances, link)
-		if (!r && selected(u, in) && (u->reset || !startset_satisfied(in)))
+		if (!r && selected(u, in) &&
+		    (u->reset || !startset_satisfied(in) || services_stale(d, in)))
 			r = startset_add(&set, in, err);
 	if (!r)
 		r = startset_sort(&set, err);

@@ -199,9 +199,10 @@ static json_t *manifest_new(struct labd *d, struct instance *in, const struct ra
 
 	if (boot_machine(d, in, machine, err) < 0)
 		return NULL;
-	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:{}}", "version", 1, "machine", machine,
+	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:o s:{}}", "version", 1, "machine", machine,
 			 "qemu", qemu_version(), "accel", d->accel.name, "cpu", d->accel.cpu,
-			 "memory", (json_int_t)c->size, "base", base, "files");
+			 "memory", (json_int_t)c->size, "base", base, "services",
+			 json_deep_copy(in->services), "files");
 }
 
 static int close_files(const char *dir, json_t *files, struct lab_err *err)
@@ -401,6 +402,19 @@ static uint64_t files_size(const char *dir)
 		if (!stat(io_path(path, "%s/%s", dir, names[i]), &st))
 			size += (uint64_t)st.st_blocks * 512;
 	return size;
+}
+
+void memory_recall_services(struct labd *d, struct instance *in, const char *dir)
+{
+	autojson json_t *manifest = NULL;
+	json_t *services;
+
+	if (read_manifest(dir, &manifest, NULL) < 0)
+		return;
+	services = json_object_get(manifest, "services");
+	SCOPED_LOCK(&d->lock);
+	json_object_clear(in->services);
+	json_object_update(in->services, services);
 }
 
 /* ---- telling -------------------------------------------------------------------- */

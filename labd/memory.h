@@ -93,6 +93,9 @@ int memory_adopt(struct labd *d, struct instance *in, int64_t snapshot, const ch
  */
 int memory_copy_state(const char *dir, const char *to, uid_t owner, struct lab_err *err);
 
+/** memory_recall_services() - How far an instance's services were when its memory was saved */
+void memory_recall_services(struct labd *d, struct instance *in, const char *dir);
+
 /** memory_here() - Whether a memory that was saved with this could be loaded here, or why not */
 int memory_here(struct labd *d, const json_t *was, struct lab_err *err);
 

@@ -237,9 +237,10 @@ static int load_instance(void *arg, sqlite3_stmt *st)
 	in->changed = sqlite3_column_double(st, 14);
 	snprintf(in->error, sizeof(in->error), "%s", store_text(st, 15));
 	snprintf(in->memory, sizeof(in->memory), "%s", store_text(st, 16));
+	in->services = json_loads(store_text(st, 17), 0, NULL) ?: json_object();
 	in->disks = json_array();
 	TAILQ_INSERT_TAIL(&lab->instances, in, link);
-	return in->disks ? 0 : -ENOMEM;
+	return in->disks && in->services ? 0 : -ENOMEM;
 }
 
 static int load_snapshot(void *arg, sqlite3_stmt *st)
@@ -310,7 +311,7 @@ int model_load(struct labd *d, struct lab_err *err)
 		{ load_instance,
 		  "SELECT id, lab, name, state, want, applied, image, pid, start_time, digest, "
 		  "started,"
-		  " ready, console_from, created, changed, error, memory FROM instances"
+		  " ready, console_from, created, changed, error, memory, services FROM instances"
 		  " ORDER BY id" },
 		{ load_snapshot,
 		  "SELECT id, lab, name, kind, created,"

@@ -68,6 +68,7 @@ struct lab;
  * @guest:	while QEMU runs
  * @console_from: where the output of this boot begins in console.log
  * @disks:	[{"name", "size", "base", "path"}], root first
+ * @services:	{NAME: {"state", "text", "digest"}}: how far its services are (service.h)
  * @memory:	directory of the saved memory that its own stands on (memory.h), or ""
  */
 struct instance {
@@ -86,7 +87,7 @@ struct instance {
 	int64_t console_from;
 	double started, created, changed;
 	struct guest *guest;
-	json_t *disks;
+	json_t *disks, *services;
 	char memory[512];
 	int64_t job;
 };

@@ -171,12 +171,30 @@ static void add_places(struct labd *d, const struct instance *in, json_t *obj)
 	json_object_set_new(obj, "console", json_sprintf("%s/console", dir));
 }
 
+/* How far each of its services is, those too that nothing was done to */
+static json_t *states_json(const struct instance *in)
+{
+	json_t *list = json_array();
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(instance_spec(in), "services"), i, name) {
+		const char *text = json_string_value(name);
+		const json_t *s = json_object_get(in->services, text);
+
+		json_array_append_new(list, json_pack("{s:s s:s s:s}", "name", text, "state",
+						      s ? spec_text(s, "state") : "stopped", "text",
+						      spec_text(s, "text")));
+	}
+	return list;
+}
+
 json_t *instance_json(struct labd *d, const struct instance *in)
 {
 	json_t *spec = (json_t *)instance_spec(in), *obj;
 
 	obj = json_pack("{s:I s:s s:s s:s s:s s:I s:s s:o s:I s:I s:o s:b s:i s:f s:s s:s s:s s:s "
-			"s:o s:o s:o s:O? s:f s:f s:o s:s}",
+			"s:o s:o s:o s:O? s:f s:f s:o s:s s:o}",
 			"id", (json_int_t)in->id, "lab", in->lab->name, "name", in->name, "state",
 			in->state, "error", in->error, "job", (json_int_t)in->job, "image",
 			spec_text(spec, "image"), "services", spec_list(spec, "services"), "vcpus",
@@ -188,7 +206,8 @@ json_t *instance_json(struct labd *d, const struct instance *in)
 			in->ready, "ready_text", in->ready_text, "addr", first_addr(spec), "nics",
 			nics_json(in, spec), "disks", disks_json(d, in), "forwards",
 			forwards_json(in, spec), "spec", spec, "created", in->created, "changed",
-			in->changed, "snapshots", snapshots_of(in), "want", in->want);
+			in->changed, "snapshots", snapshots_of(in), "want", in->want,
+			"service_states", states_json(in));
 	if (obj)
 		add_places(d, in, obj);
 	return obj;

@@ -151,7 +151,20 @@ int network_down(struct labd *d, struct lab *lab, struct lab_err *err)
 /* What keeper_nics_add() borrows, kept together */
 struct nic_text {
 	char ifname[IFNAMSIZ], mac[NAME_MAC_TEXT], host[2 * NAME_MAX_LEN];
+	char services[LAB_MAX_SERVICES * (NAME_MAX_LEN + 1)];
 };
+
+/* Its services are names of its first address, too */
+static void name_services(const struct instance *in, struct nic_text *t)
+{
+	const json_t *services = json_object_get(instance_spec(in), "services"), *name;
+	size_t used = 0, i;
+
+	json_array_foreach(services, i, name)
+		if (strcmp(json_string_value(name), in->name) != 0 && used < sizeof(t->services))
+			used += (size_t)snprintf(t->services + used, sizeof(t->services) - used,
+						 "%s%s", used ? " " : "", json_string_value(name));
+}
 
 static size_t nics_of(const struct instance *in, struct keeper_nic *nics, struct nic_text *texts)
 {
@@ -175,11 +188,14 @@ static size_t nics_of(const struct instance *in, struct keeper_nic *nics, struct
 			snprintf(t->host, sizeof(t->host), "%s-%s", in->name, net);
 		else
 			snprintf(t->host, sizeof(t->host), "%s", in->name);
+		if (!n)
+			name_services(in, t);
 		nics[n++] = (struct keeper_nic){ .ifname = t->ifname,
 						 .network = net,
 						 .mac = t->mac,
 						 .addr = text(nic, "addr"),
-						 .host = t->host };
+						 .host = t->host,
+						 .aliases = *t->services ? t->services : NULL };
 	}
 	return n;
 }

@@ -99,7 +99,7 @@ json_t *plan_images(struct labd *d, const json_t *spec)
 			continue;
 		json_object_set_new(seen, image, json_true());
 		json_array_append_new(list, json_pack("{s:s s:s}", "name", image, "state",
-						      imagejob_state(d, image, &size)));
+						      imagejob_state(d, spec, image, &size)));
 	}
 	json_decref(seen);
 	return list;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "labd/repair.h"
 
+#include "labd/guestrun.h"
 #include "lib/log.h"
 #include "lib/num.h"
 #include "lib/text.h"
@@ -13,7 +14,7 @@
 #include <sys/random.h>
 
 #define CALL_US (20 * 1000000ULL)
-#define COMMAND_US (120 * 1000000ULL) /* for one of `repair` */
+#define COMMAND 120 /* seconds, for one of `repair` */
 #define MAX_WORDS 64
 #define AGENT_PAUSE_MS 200
 #define SEED_BYTES 64
@@ -34,56 +35,12 @@ void repair_set_lab_time(struct labd *d, struct lab *lab, double time)
 		log_warn("lab %s: its time: %s", lab->name, err.text);
 }
 
-/* ---- programs in the guest ------------------------------------------------------ */
-
-/* The last words of a command */
-struct words {
-	struct job *job;
-	char text[400];
-	size_t len;
-};
-
-static void on_output(void *arg, int stream, const void *data, size_t len)
-{
-	struct words *w = arg;
-	size_t n = MIN(len, sizeof(w->text) - 1 - w->len);
-
-	(void)stream;
-	memcpy(w->text + w->len, data, n);
-	w->len += n;
-	w->text[w->len] = '\0';
-}
-
-static bool on_cancelled(void *arg)
-{
-	const struct words *w = arg;
-
-	return job_cancelled(w->job);
-}
-
 static int run(struct instance *in, struct job *job, const char *const *argv, const void *input,
 	       size_t len, struct lab_err *err)
 {
-	struct words words = { .job = job };
-	struct agent_exec exec = {
-		.argv = argv,
-		.input = input,
-		.input_len = len,
-		.deadline = num_now_us() + COMMAND_US,
-		.output = on_output,
-		.cancelled = on_cancelled,
-		.arg = &words,
-	};
-	char shown[sizeof(words.text)];
-	int status = 0, r = agent_exec(in->guest->agent, &exec, &status, err);
+	struct guestrun how = { .argv = argv, .input = input, .len = len, .seconds = COMMAND };
 
-	if (r < 0)
-		return lab_wrap(err, r, "%s", argv[0]);
-	if (!status)
-		return 0;
-	text_copy(shown, sizeof(shown), words.text);
-	return lab_fail(err, -EIO, "%s: exit status %d%s%s", argv[0], status, *shown ? ": " : "",
-			shown);
+	return guestrun(in, job, &how, err);
 }
 
 /* ---- clock, seeds, commands ------------------------------------------------------- */
@@ -142,7 +99,7 @@ static int run_commands(struct instance *in, struct job *job, struct lab_err *er
 /* Loading its devices may close the agent's channel once more */
 static int wait_agent(struct instance *in, struct job *job, struct lab_err *err)
 {
-	uint64_t end = num_now_us() + COMMAND_US;
+	uint64_t end = num_now_us() + COMMAND * 1000000ULL;
 	int r;
 
 	while ((r = agent_call(in->guest->agent, "guest-ping", NULL, num_now_us() + CALL_US, NULL,

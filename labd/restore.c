@@ -8,6 +8,7 @@
 #include "labd/load.h"
 #include "labd/memory.h"
 #include "labd/network.h"
+#include "labd/service.h"
 #include "labd/snapshot.h"
 #include "labd/watch.h"
 #include "lib/io.h"
@@ -51,9 +52,10 @@ static int load(struct member *m)
 		boot_failed(m->d, in, &m->err);
 		return r;
 	}
+	disks_frozen_dir(m->d, in, m->snapshot, dir);
+	memory_recall_services(m->d, in, dir);
 	SCOPED_LOCK(&m->d->lock);
-	snprintf(in->memory, sizeof(in->memory), "%.511s",
-		 disks_frozen_dir(m->d, in, m->snapshot, dir));
+	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
 	return 0;
 }
 
@@ -84,6 +86,8 @@ static int settle(struct member *m)
 	watch_guest(m->d, in);
 	instance_set_state(m->d, in, "running", "");
 	r = repair_guest(in, m->repair, m->set_clock, m->job, &m->err);
+	if (!r)
+		r = services_wait(m->d, m->job, in, m->item, &m->err);
 	return r < 0 ? r : boot_wait_ready(m->d, m->job, in, m->item, &m->err);
 }
 

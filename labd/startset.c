@@ -5,11 +5,14 @@
 
 #include "labd/boot.h"
 #include "labd/network.h"
+#include "labd/service.h"
 #include "labd/work.h"
 #include "lib/util.h"
 
 #include <string.h>
 #include <time.h>
+
+#define AGENT_SECONDS 600 /* of a guest that has services */
 
 int startset_add(struct startset *s, struct instance *in, struct lab_err *err)
 {
@@ -79,7 +82,8 @@ int startset_sort(struct startset *s, struct lab_err *err)
 
 bool startset_satisfied(const struct instance *in)
 {
-	return instance_running(in) && !strcmp(in->state, "running") && strcmp(in->ready, "no");
+	return instance_running(in) && !strcmp(in->state, "running") && strcmp(in->ready, "no") &&
+	       services_ready(in);
 }
 
 /* Whether to wait on for a need: 1 wait, 0 it is there, negative it failed */
@@ -149,21 +153,151 @@ static void give_slot(struct startset *s)
 	pthread_cond_broadcast(&s->d->changed);
 }
 
-static int start(struct startset *s, struct instance *in, struct job_item *item,
-		 struct lab_err *err)
+/* With services: until its agent can start them; without: until it is ready */
+static int boot(struct startset *s, struct instance *in, struct job_item *item, struct lab_err *err)
 {
-	int r = wait_for_needs(s, in, err);
+	autojson json_t *agent = json_pack("[{s:b s:i}]", "agent", 1, "timeout", AGENT_SECONDS);
+	bool services = json_array_size(service_names(in));
+	int r = take_slot(s, err);
 
-	if (!r)
-		r = take_slot(s, err);
 	if (r < 0)
 		return r;
 	r = job_check(s->job, err);
 	if (!r && !instance_running(in))
 		r = boot_start(s->d, s->job, in, item, err);
 	if (!r)
-		r = boot_wait_ready(s->d, s->job, in, item, err);
+		r = services ? boot_probe(s->d, s->job, in, item, agent, err)
+			     : boot_wait_ready(s->d, s->job, in, item, err);
 	give_slot(s);
+	return r;
+}
+
+/* ---- services ---------------------------------------------------------------------- */
+
+/* Whether to wait on for a service on an instance: as need_state() */
+static int service_need_state(const struct startset *s, const struct instance *in, const char *name,
+			      struct lab_err *err)
+{
+	const struct start_member *m = member(s, in->name);
+	const char *state = service_state(in, name);
+
+	if (!strcmp(state, "ready"))
+		return 0;
+	if (m && !m->ended && strcmp(state, "failed") != 0)
+		return 1;
+	return lab_fail(err, -ENODATA, "not started, because it needs %s on %s, which is not ready",
+			name, in->name);
+}
+
+/* The same for one that may be on many; the lock is held */
+static int service_needs_state(const struct startset *s, const json_t *service, struct lab_err *err)
+{
+	const struct lab *lab = s->members[0].in->lab;
+	const json_t *need, *name;
+	struct instance *in;
+	size_t i, j;
+	int r = 0;
+
+	json_array_foreach(json_object_get(service, "needs"), i, need)
+		TAILQ_FOREACH(in, &lab->instances, link)
+			json_array_foreach(service_names(in), j, name)
+				if (!r && json_equal(name, need))
+					r = service_need_state(s, in, json_string_value(need), err);
+	return r;
+}
+
+static int wait_for_services(struct startset *s, const json_t *service, struct lab_err *err)
+{
+	SCOPED_LOCK(&s->d->lock);
+	int r;
+
+	while ((r = service_needs_state(s, service, err)) > 0) {
+		if (job_cancelled(s->job))
+			return lab_fail(err, -ECANCELED, "stopped on request");
+		wait_changed(s->d);
+	}
+	return r;
+}
+
+static int start_service(struct startset *s, struct instance *in, struct job_item *item,
+			 const json_t *service, struct lab_err *err)
+{
+	const char *name = json_string_value(json_object_get(service, "name"));
+	char step[2 * NAME_MAX_LEN];
+	int r;
+
+	snprintf(step, sizeof(step), "%s waits for its needs", name);
+	service_set_state(s->d, in, name, "waiting", "");
+	job_item_step(s->job, item, step, 0);
+	r = wait_for_services(s, service, err);
+	if (r < 0) {
+		lab_wrap(err, r, "service %s", name);
+		service_set_state(s->d, in, name, "failed", err->text);
+		return r;
+	}
+	r = take_slot(s, err);
+	if (r < 0)
+		return r;
+	r = service_start(s->d, s->job, in, item, service, err);
+	give_slot(s);
+	return r;
+}
+
+static bool carries(const struct instance *in, const json_t *service)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(service_names(in), i, name)
+		if (json_equal(name, json_object_get(service, "name")))
+			return true;
+	return false;
+}
+
+/* One that fails takes with it those that need it, and nothing else */
+static int start_services(struct startset *s, struct instance *in, struct job_item *item,
+			  struct lab_err *err)
+{
+	autojson json_t *set = NULL;
+	int first = service_set(s->d, in->lab, &set, err);
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(set, i, each) {
+		const char *name = json_string_value(json_object_get(each, "name"));
+		struct lab_err why = LAB_ERR_INIT;
+		autojson json_t *service = NULL;
+		int r;
+
+		if (!carries(in, each) || first == -ECANCELED || first == -ECHILD)
+			continue;
+		r = service_load(&s->d->paths, name, &service, &why);
+		if (!r)
+			r = start_service(s, in, item, service, &why);
+		if (r < 0 && !first) {
+			first = r;
+			*err = why;
+		}
+	}
+	return first;
+}
+
+static int start(struct startset *s, struct instance *in, struct job_item *item,
+		 struct lab_err *err)
+{
+	int r = wait_for_needs(s, in, err);
+
+	if (!r)
+		r = boot(s, in, item, err);
+	if (r < 0 || !json_array_size(service_names(in)))
+		return r;
+	r = start_services(s, in, item, err);
+	if (!r)
+		return boot_wait_ready(s->d, s->job, in, item, err);
+	if (instance_running(in)) {
+		instance_set_ready(s->d, in, "no", "its services");
+		instance_set_state(s->d, in, "running", r == -ECANCELED ? NULL : err->text);
+	}
 	return r;
 }
 

@@ -85,6 +85,8 @@ static const char *const migrations[] = {
 	"ALTER TABLE snapshots ADD COLUMN kind TEXT NOT NULL DEFAULT 'user';"
 	"ALTER TABLE snapshots ADD COLUMN spec TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE snapshots ADD COLUMN parent_id INTEGER NOT NULL DEFAULT 0;",
+	/* how far each of an instance's services is */
+	"ALTER TABLE instances ADD COLUMN services TEXT NOT NULL DEFAULT '{}';",
 };
 
 /* sqlite's results as errno; the only place that knows them */

@@ -115,22 +115,30 @@ void dhcp_write_leases(FILE *f, const struct lab *lab, const struct network *net
 	}
 }
 
+/* A name that an address has, with and without its domain; "" is none */
+static void write_host(FILE *f, const char *addr, const char *host, const char *domain)
+{
+	if (*host && *domain)
+		fprintf(f, "%s %s.%s %s\n", addr, host, domain, host);
+	else if (*host)
+		fprintf(f, "%s %s\n", addr, host);
+}
+
 void dhcp_write_hosts(FILE *f, const struct lab *lab)
 {
 	const struct nic *nic;
 
 	TAILQ_FOREACH(nic, &lab->nics, entry) {
-		const char *domain = nic->network->domain;
-		char addr[INET_ADDRSTRLEN];
+		char addr[INET_ADDRSTRLEN], aliases[sizeof(nic->aliases)], *rest = aliases, *name;
 
-		if (!nic->has_addr || !*nic->host)
+		if (!nic->has_addr)
 			continue;
 		inet_ntop(AF_INET, &nic->addr, addr, sizeof(addr));
+		snprintf(aliases, sizeof(aliases), "%s", nic->aliases);
 		/* the first name is the one an address is translated back to */
-		if (*domain)
-			fprintf(f, "%s %s.%s %s\n", addr, nic->host, domain, nic->host);
-		else
-			fprintf(f, "%s %s\n", addr, nic->host);
+		write_host(f, addr, nic->host, nic->network->domain);
+		while ((name = strsep(&rest, " ")))
+			write_host(f, addr, name, nic->network->domain);
 	}
 }
 

@@ -306,10 +306,11 @@ static json_t *nics_request(const struct keeper_nic *nics, size_t n, bool more)
 
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list,
-				      json_pack("{ss ss ss ss ss}", "ifname", nics[i].ifname,
+				      json_pack("{ss ss ss ss ss ss*}", "ifname", nics[i].ifname,
 						"network", nics[i].network, "mac", nics[i].mac,
 						"addr", nics[i].addr ? nics[i].addr : "", "host",
-						nics[i].host ? nics[i].host : ""));
+						nics[i].host ? nics[i].host : "", "aliases",
+						nics[i].aliases));
 	if (json_array_size(list) != n) {
 		json_decref(list);
 		return NULL;

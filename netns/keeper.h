@@ -142,11 +142,12 @@ int keeper_network_del(struct keeper *k, const char *name, struct lab_err *err);
  * @network:	name of its network
  * @mac:	the guest's address, for the fixed lease
  * @addr:	the guest's IPv4 address; "" without
+ * @aliases:	more names that do, with blanks between; NULL for none
  * @host:	name that resolves to @addr; "" for none. The instance's name
  *		on its first nic, NAME-NIC on others
  */
 struct keeper_nic {
-	const char *ifname, *network, *mac, *addr, *host;
+	const char *ifname, *network, *mac, *addr, *host, *aliases;
 };
 
 /**

@@ -62,6 +62,19 @@ static bool host_valid(const char *s)
 	return !s[n] && n <= NETWORK_MAX_HOST && s[0] != '.' && s[0] != '-';
 }
 
+static bool aliases_valid(const char *s)
+{
+	char text[NIC_MAX_ALIASES + 1], *rest = text, *name;
+
+	if (strlen(s) > NIC_MAX_ALIASES)
+		return false;
+	snprintf(text, sizeof(text), "%s", s);
+	while ((name = strsep(&rest, " ")))
+		if (!host_valid(name))
+			return false;
+	return true;
+}
+
 static int parse_cidr(const char *cidr, struct network *net)
 {
 	char text[INET_ADDRSTRLEN];
@@ -136,6 +149,9 @@ int nic_parse(const struct nic_spec *spec, struct nic *ret, struct lab_err *err)
 	if (!host_valid(spec->host))
 		return lab_fail(err, -EINVAL, "nic %s: bad host name", nic.ifname);
 	snprintf(nic.host, sizeof(nic.host), "%s", spec->host);
+	if (spec->aliases && !aliases_valid(spec->aliases))
+		return lab_fail(err, -EINVAL, "nic %s: bad names", nic.ifname);
+	snprintf(nic.aliases, sizeof(nic.aliases), "%s", spec->aliases ? spec->aliases : "");
 	*ret = nic;
 	return 0;
 }
@@ -461,6 +477,7 @@ static void take_nic(struct lab *lab, struct nic *nic)
 	assert(old);
 	memcpy(old->mac, nic->mac, sizeof(old->mac));
 	memcpy(old->host, nic->host, sizeof(old->host));
+	memcpy(old->aliases, nic->aliases, sizeof(old->aliases));
 	old->addr = nic->addr;
 	old->has_addr = nic->has_addr;
 	free(nic);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #define NETWORK_MAX_HOST 128
+#define NIC_MAX_ALIASES 1000
 
 struct clock;
 struct dnsmasq;
@@ -47,7 +48,7 @@ struct network {
 };
 
 struct nic_spec {
-	const char *ifname, *network, *mac, *addr, *host;
+	const char *ifname, *network, *mac, *addr, *host, *aliases;
 };
 
 /**
@@ -55,6 +56,7 @@ struct nic_spec {
  * @fd:		keeps the tap alive; a program that is given the nic inherits it
  * @has_addr:	whether @addr is set
  * @host:	"" for none
+ * @aliases:	more names of its address, with blanks between; "" for none
  */
 struct nic {
 	TAILQ_ENTRY(nic) entry;
@@ -64,6 +66,7 @@ struct nic {
 	struct in_addr addr;
 	bool has_addr;
 	char host[NETWORK_MAX_HOST + 1];
+	char aliases[NIC_MAX_ALIASES + 1];
 	int fd;
 };
 

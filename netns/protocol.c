@@ -108,9 +108,9 @@ static int unpack_nic(const json_t *item, struct nic_spec *ret, struct lab_err *
 {
 	json_error_t je;
 
-	if (json_unpack_ex((json_t *)item, &je, JSON_STRICT, "{s:s s:s s:s s:s s:s}", "ifname",
+	if (json_unpack_ex((json_t *)item, &je, JSON_STRICT, "{s:s s:s s:s s:s s:s s?s}", "ifname",
 			   &ret->ifname, "network", &ret->network, "mac", &ret->mac, "addr",
-			   &ret->addr, "host", &ret->host) < 0)
+			   &ret->addr, "host", &ret->host, "aliases", &ret->aliases) < 0)
 		return bad_request(&je, err);
 	return 0;
 }

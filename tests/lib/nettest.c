@@ -183,7 +183,7 @@ void nt_nic(struct nt_lab *lab, const char *ifname, const char *network, const c
 	    const char *addr, const char *host)
 {
 	struct lab_err err = LAB_ERR_INIT;
-	const struct keeper_nic nic = { ifname, network, mac, addr, host };
+	const struct keeper_nic nic = { ifname, network, mac, addr, host, NULL };
 
 	NT_OK(keeper_nics_add(lab->k, &nic, 1, &err));
 }

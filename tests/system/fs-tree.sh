@@ -162,7 +162,8 @@ try "No such device" bash -c "cat <&$open"
 exec {open}<&-
 try "No such file or directory" cat "$I/v/state"
 try "Device or resource busy" rmdir "$M/labs/t"
-try ok rm -r "$M/labs/t"
+# the job that removed the snapshot may take a moment longer than the snapshot
+wait_for "the lab to go" 20 rm -r "$M/labs/t"
 try ok rmdir "$M/images/blank"
 check_eq "what is left" "" "$(ls -A "$M/labs")$(ls -A "$M/images")"
 pid=$(awk '$1 == "pid" { print $2 }' "$M/status")

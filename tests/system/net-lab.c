@@ -122,18 +122,18 @@ static void test_outside_names(struct nt_guest *a, struct nt_guest *b)
 
 static void test_nics(void)
 {
-	const struct keeper_nic none[] = { { "x0", "nowhere", MAC_A, "", "" } };
-	const struct keeper_nic taken[] = { { "x0", "mgmt", MAC_C, "10.20.0.30", "x" },
-					    { "x1", "mgmt", MAC_C, "10.20.0.10", "y" } };
-	const struct keeper_nic bad[] = { { "x0", "mgmt", MAC_C, "10.20.0.1", "" },
-					  { "x0", "mgmt", MAC_C, "10.20.0.255", "" },
-					  { "x0", "mgmt", MAC_C, "10.9.0.2", "" },
-					  { "x0", "mgmt", "junk", "", "" },
-					  { "x0", "mgmt", "01:00:00:00:00:01", "", "" },
-					  { "x/0", "mgmt", MAC_C, "", "" },
-					  { "x0", "mgmt", MAC_C, "", "a b" },
-					  { "x0", "mgmt", MAC_C, "", "a\nb" },
-					  { "x0123456789abcdef", "mgmt", MAC_C, "", "" } };
+	const struct keeper_nic none[] = { { "x0", "nowhere", MAC_A, "", "", NULL } };
+	const struct keeper_nic taken[] = { { "x0", "mgmt", MAC_C, "10.20.0.30", "x", NULL },
+					    { "x1", "mgmt", MAC_C, "10.20.0.10", "y", NULL } };
+	const struct keeper_nic bad[] = { { "x0", "mgmt", MAC_C, "10.20.0.1", "", NULL },
+					  { "x0", "mgmt", MAC_C, "10.20.0.255", "", NULL },
+					  { "x0", "mgmt", MAC_C, "10.9.0.2", "", NULL },
+					  { "x0", "mgmt", "junk", "", "", NULL },
+					  { "x0", "mgmt", "01:00:00:00:00:01", "", "", NULL },
+					  { "x/0", "mgmt", MAC_C, "", "", NULL },
+					  { "x0", "mgmt", MAC_C, "", "a b", NULL },
+					  { "x0", "mgmt", MAC_C, "", "a\nb", NULL },
+					  { "x0123456789abcdef", "mgmt", MAC_C, "", "", NULL } };
 	const char *const gone[] = { "x0", "x1", "never" };
 	struct lab_err err = LAB_ERR_INIT;
 	autojson json_t *state = NULL;

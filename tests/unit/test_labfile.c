@@ -96,7 +96,7 @@ static const struct bad bad_files[] = {
 	{ "instances: {}\n", "1:1: expected the key lab: the lab's name" },
 	{ LAB "instnaces: {}\n", "2:1: unknown key 'instnaces'; did you mean 'instances'?" },
 	{ LAB "x: 1\n",
-	  "2:1: unknown key 'x'; known are: lab, description, identity, networks, instances" },
+	  "2:1: unknown key 'x'; known are: lab, description, identity, key, networks, instances" },
 	{ LAB "lab: u\n", "2:1: 'lab' is given twice, first in line 1" },
 	{ TINY " }\n  b: { image: tiny }\n  a: { image: tiny }\n",
 	  "5:3: 'a' is given twice, first in line 3" },
@@ -148,20 +148,20 @@ static const struct bad bad_files[] = {
 	{ LAB "instances: [a]\n", "2:12: expected a map of keys and values, found a list" },
 	/* services */
 	{ LAB "instances: { a: { services: [keystonr] } }\n",
-	  "2:30: unknown service 'keystonr'; did you mean 'keystone'?" },
+	  "2:30: there is no service 'keystonr'; did you mean 'keystone'?" },
 	{ LAB "instances: { a: { services: [x] } }\n",
-	  "2:30: unknown service 'x'; known are: broken, database, keystone, rabbit, web" },
+	  "2:30: there is no service 'x': labctl ls services" },
 	{ LAB "instances: { a: { services: [../unit] } }\n",
 	  "2:30: expected a service's name " RULE ", found '../unit'" },
 	{ LAB "instances: { a: { services: keystone } }\n",
 	  "2:29: expected a list of services, found 'keystone'" },
 	{ LAB "instances: { a: { services: [database, database] } }\n",
 	  "2:40: service 'database' is given twice" },
-	{ LAB "instances: { a: { services: [database, keystone] } }\n",
-	  "2:40: service 'keystone' has image 'identity', but the services before it have "
-	  "'database': use another instance, or say which image to use" },
-	{ LAB "instances: { a: { services: [web], needs: [] } }\n",
-	  "2:14: instance 'a' has no image, and its services bring none" },
+	{ LAB "instances: { a: { services: [database] }, b: { services: [database] } }\n",
+	  "2:58: instance 'b' has service 'database', which instance 'a' has already" },
+	{ LAB "instances: { a: { services: [database] }, database: { image: x } }\n",
+	  "2:43: instance 'database' is named like a service that instance 'a' has: in the lab "
+	  "this name means the service" },
 	{ LAB "instances: { a: { services: [keystone] } }\n",
 	  "2:29: instance 'a' needs service 'database', which no instance of this lab carries" },
 	{ LAB "instances: { a: { services: [broken] } }\n",
@@ -415,6 +415,7 @@ static void test_services(void **state)
 	autojson json_t *spec = read_good(
 		"lab: cloud\n"
 		"description: all of it\n"
+		"key: abc\n"
 		"networks:\n"
 		"  mgmt: { uplink: nat }\n"
 		"  data: { mtu: 1550, gateway: 10.20.1.10, dhcp: false, domain: d.lab }\n"
@@ -437,26 +438,26 @@ static void test_services(void **state)
 		"\"data\": {\"cidr\": \"10.20.1.0/24\", \"gateway\": \"10.20.1.10\", \"mtu\": 1550,"
 		"\"uplink\": \"none\", \"dhcp\": false, \"domain\": \"d.lab\"}},"
 		"\"instances\": {"
-		"\"id\": {\"image\": \"identity\", \"services\": [\"keystone\"], \"vcpus\": 1,"
-		"\"memory\": 536870912, \"root\": 8589934592, \"disks\": {}, \"needs\": [\"db\"],"
+		"\"id\": {\"image\": \"cloud-5adc2fc4\", \"services\": [\"keystone\"], \"vcpus\": "
+		"1,"
+		"\"memory\": 201326592, \"root\": 8589934592, \"disks\": {}, \"needs\": [],"
 		"\"networks\": {\"mgmt\": {\"addr\": \"10.20.0.10\", \"mac\": \"\"}},"
 		"\"ready\": [], \"forward\": [{\"host\": 15000, \"bind\": \"127.0.0.1\","
 		"\"guest\": 5000}], \"protect\": false},"
-		"\"db\": {\"image\": \"database\", \"services\": [\"database\", \"rabbit\"],"
-		"\"vcpus\": 2, \"memory\": 1073741824, \"root\": 0,"
+		"\"db\": {\"image\": \"cloud-5adc2fc4\", \"services\": [\"database\", \"rabbit\"],"
+		"\"vcpus\": 2, \"memory\": 2080374784, \"root\": 0,"
 		"\"disks\": {\"a\": {\"size\": 4294967296}, \"b\": {\"size\": 1048576}},"
 		"\"needs\": [], \"networks\": {\"mgmt\": {\"addr\": \"10.20.0.11\", \"mac\": "
 		"\"\"}},"
-		"\"ready\": [{\"tcp\": 3306, \"timeout\": 300}, {\"tcp\": 5672, \"timeout\": 300}],"
+		"\"ready\": [{\"agent\": true, \"timeout\": 300}],"
 		"\"forward\": [], \"protect\": false},"
 		"\"www\": {\"image\": \"debian-12\", \"services\": [\"web\"], \"vcpus\": 1,"
-		"\"memory\": 536870912, \"root\": 0, \"disks\": {}, \"needs\": [\"id\", \"db\"],"
+		"\"memory\": 201326592, \"root\": 0, \"disks\": {}, \"needs\": [],"
 		"\"networks\": {\"data\": {\"addr\": \"10.20.1.11\", \"mac\": \"\"},"
 		"\"mgmt\": {\"addr\": \"10.20.0.99\", \"mac\": \"52:54:00:ab:cd:ef\"}},"
-		"\"ready\": [{\"http\": \"http://:80/\", \"status\": 302, \"body\": \"Log in\","
-		"\"timeout\": 300}, {\"exec\": [\"true\"], \"timeout\": 300}],"
+		"\"ready\": [{\"agent\": true, \"timeout\": 300}],"
 		"\"forward\": [{\"host\": 8443, \"bind\": \"0.0.0.0\", \"guest\": 443}],"
-		"\"protect\": true}}}");
+		"\"protect\": true}}, \"key\": \"abc\"}");
 }
 
 static const char *addr_of(const json_t *spec, const char *instance)
@@ -536,7 +537,7 @@ static void test_round_trip(void **state)
 static void test_yaml(void **state)
 {
 	autojson json_t *spec =
-		read_good("lab: demo\nnetworks: { mgmt: { uplink: nat } }\ninstances:\n"
+		read_good("lab: demo\nkey: k\nnetworks: { mgmt: { uplink: nat } }\ninstances:\n"
 			  "  db: { services: [database], disks: { data: 1536M }, root: 8G }\n"
 			  "  web: { image: x, needs: [db], ready: none, forward: { 8080: 80 } }\n",
 			  NULL);
@@ -551,15 +552,15 @@ static void test_yaml(void **state)
 				  "uplink: nat, dhcp: true, domain: demo}\n"
 				  "instances:\n"
 				  "  db:\n"
-				  "    image: database\n"
+				  "    image: cloud-b66a511a\n"
 				  "    services: [database]\n"
 				  "    vcpus: 1\n"
-				  "    memory: 768M\n"
+				  "    memory: 960M\n"
 				  "    root: 8G\n"
 				  "    disks: {data: 1536M}\n"
 				  "    needs: []\n"
 				  "    networks: {mgmt: {addr: 10.20.0.10}}\n"
-				  "    ready: [{tcp: 3306, timeout: 300}]\n"
+				  "    ready: [{agent: true, timeout: 300}]\n"
 				  "    forward: {}\n"
 				  "    protect: false\n"
 				  "  web:\n"
@@ -572,7 +573,8 @@ static void test_yaml(void **state)
 				  "    networks: {mgmt: {addr: 10.20.0.11}}\n"
 				  "    ready: none\n"
 				  "    forward: {8080: 80}\n"
-				  "    protect: false\n");
+				  "    protect: false\n"
+				  "key: k\n");
 }
 
 /* Changes as "ACTION OBJECT: REASON", one a line */

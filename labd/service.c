@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* service.c - services of the catalogue on running instances */
+#define _GNU_SOURCE
+#include "labd/service.h"
+
+#include "labd/boot.h"
+#include "labd/guestrun.h"
+#include "labd/service_fill.h"
+#include "lib/util.h"
+
+#include <string.h>
+
+#define START_SECONDS 1800 /* setup and start of one, in an emulated guest */
+#define SCRIPT_SECONDS 600
+#define LOOK_SECONDS 60
+
+const json_t *service_names(const struct instance *in)
+{
+	return json_object_get(instance_spec(in), "services");
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+const char *service_state(const struct instance *in, const char *name)
+{
+	return text_of(json_object_get(in->services, name), "state");
+}
+
+bool services_ready(const struct instance *in)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(service_names(in), i, name)
+		if (strcmp(service_state(in, json_string_value(name)), "ready") != 0)
+			return false;
+	return true;
+}
+
+static void put_state(struct labd *d, struct instance *in, const char *name, const char *state,
+		      const char *text, const char *digest)
+{
+	pthread_mutex_lock(&d->lock);
+	if (!digest)
+		digest = text_of(json_object_get(in->services, name), "digest");
+	json_object_set_new(in->services, name,
+			    json_pack("{s:s s:s s:s}", "state", state, "text", text, "digest",
+				      digest));
+	instance_emit(d, in);
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	(void)instance_save(d, in, NULL);
+}
+
+void service_set_state(struct labd *d, struct instance *in, const char *name, const char *state,
+		       const char *text)
+{
+	put_state(d, in, name, state, text, NULL);
+}
+
+/* ---- start ------------------------------------------------------------------------ */
+
+/* What it is, where it stands and what its log says, for a person */
+static void look(struct instance *in, const json_t *service, struct lab_err *err)
+{
+	static const char script[] = "log=$1; shift\n"
+				     "for u; do systemctl is-active -q $u ||\n"
+				     "	echo \"$u: $(systemctl show -P ActiveState $u) "
+				     "($(systemctl show -P Result $u))\"; done\n"
+				     "if [ -s \"$log\" ]; then tail -n 12 \"$log\"\n"
+				     "elif [ $# -gt 0 ]; then journalctl -q -n 12 -o cat $(printf "
+				     "-- '-u %s ' \"$@\"); fi\n";
+	const char *argv[24] = { "sh", "-c", script, "sh", text_of(service, "log") };
+	char words[1200] = "";
+	struct guestrun run = {
+		.argv = argv, .seconds = LOOK_SECONDS, .words = words, .size = sizeof(words)
+	};
+	const json_t *unit;
+	size_t i, n = 5, len;
+
+	json_array_foreach(json_object_get(service, "units"), i, unit)
+		if (n + 1 < ARRAY_SIZE(argv))
+			argv[n++] = json_string_value(unit);
+	(void)guestrun(in, NULL, &run, NULL);
+	len = strcspn(err->text, "\n"); /* the console's last lines say less */
+	if (*words)
+		snprintf(err->text + len, sizeof(err->text) - len, "\n%s", words);
+}
+
+/* Write it into the guest, set it up and start it */
+static int bring(struct instance *in, struct job *job, const struct filled *filled,
+		 struct lab_err *err)
+{
+	static const char script[] = "tar -xpf - -C / && exec sh " SERVICE_GO;
+	static const char *const argv[] = { "sh", "-c", script, NULL };
+	struct guestrun run = {
+		.argv = argv, .input = filled->data, .len = filled->len, .seconds = START_SECONDS
+	};
+
+	return guestrun(in, job, &run, err);
+}
+
+static int wait_probes(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		       const json_t *service, struct lab_err *err)
+{
+	const json_t *probes = json_object_get(service, "ready");
+	int r = json_array_size(probes) ? boot_probe(d, job, in, item, probes, err) : 0;
+
+	if (r == -ETIMEDOUT)
+		look(in, service, err);
+	return r;
+}
+
+static bool is_started_with(struct labd *d, const struct instance *in, const char *name,
+			    const char *digest)
+{
+	SCOPED_LOCK(&d->lock);
+
+	const json_t *s = json_object_get(in->services, name);
+
+	return s && !strcmp(text_of(s, "digest"), digest);
+}
+
+static int start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		 const json_t *service, struct lab_err *err)
+{
+	const char *name = text_of(service, "name");
+	__attribute__((cleanup(filled_done))) struct filled filled = { 0 };
+	char step[96];
+	int r = service_fill(d, in, service, &filled, err);
+
+	if (r < 0)
+		return r;
+	if (is_started_with(d, in, name, filled.digest))
+		return 0;
+	snprintf(step, sizeof(step), "start %s", name);
+	job_item_step(job, item, step, 0);
+	r = bring(in, job, &filled, err);
+	if (r == -EIO)
+		look(in, service, err);
+	if (!r)
+		put_state(d, in, name, "starting", "", filled.digest);
+	return r;
+}
+
+int service_start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		  const json_t *service, struct lab_err *err)
+{
+	const char *name = text_of(service, "name");
+	int r;
+
+	put_state(d, in, name, "starting", "", NULL);
+	r = start(d, job, in, item, service, err);
+	if (!r)
+		r = wait_probes(d, job, in, item, service, err);
+	lab_wrap(err, r, "service %s", name);
+	put_state(d, in, name, r < 0 ? "failed" : "ready", r < 0 ? err->text : "", NULL);
+	return r;
+}
+
+static bool is_stale(struct labd *d, struct instance *in, const char *name)
+{
+	__attribute__((cleanup(filled_done))) struct filled filled = { 0 };
+	autojson json_t *service = NULL;
+
+	if (service_load(&d->paths, name, &service, NULL) < 0 ||
+	    service_fill(d, in, service, &filled, NULL) < 0)
+		return true; /* whoever starts it is told why */
+	/* of what comes from another machine it is not known */
+	return !is_started_with(d, in, name, filled.digest) && !is_started_with(d, in, name, "");
+}
+
+bool services_stale(struct labd *d, struct instance *in)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(service_names(in), i, name)
+		if (is_stale(d, in, json_string_value(name)))
+			return true;
+	return false;
+}
+
+void services_forget(struct labd *d, struct instance *in)
+{
+	SCOPED_LOCK(&d->lock);
+	json_object_clear(in->services);
+}
+
+int services_wait(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		  struct lab_err *err)
+{
+	const json_t *name;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(service_names(in), i, name) {
+		const char *text = json_string_value(name);
+		autojson json_t *service = NULL;
+
+		r = r ?: service_load(&d->paths, text, &service, err) ?:
+			 wait_probes(d, job, in, item, service, err);
+		put_state(d, in, text, r < 0 ? "failed" : "ready", r < 0 ? err->text : "", NULL);
+	}
+	return r;
+}
+
+/* ---- scripts ------------------------------------------------------------------------ */
+
+int service_script(struct labd *d, struct job *job, struct instance *in, const char *name,
+		   const char *script, char *words, size_t size, struct lab_err *err)
+{
+	static const char *const argv[] = { "sh", "-eu", "-s", NULL };
+	autojson json_t *context = NULL;
+	autofree char *text = NULL;
+	struct guestrun run = {
+		.argv = argv, .seconds = SCRIPT_SECONDS, .words = words, .size = size
+	};
+	int r = service_context(d, in, &context, err);
+
+	if (!r)
+		r = catalogue_script(&d->paths, name, script, context, &text, err);
+	if (r <= 0)
+		return r;
+	run.input = text;
+	run.len = strlen(text);
+	r = guestrun(in, job, &run, err);
+	return r < 0 ? r : 1;
+}
+
+int service_env(struct labd *d, struct lab *lab, char **ret, struct lab_err *err)
+{
+	autojson json_t *services = NULL, *context = NULL;
+	autofree char *all = NULL;
+	const json_t *s;
+	size_t i, len;
+	FILE *out;
+	int r = service_set(d, lab, &services, err);
+
+	if (!r)
+		r = service_context(d, TAILQ_FIRST(&lab->instances), &context, err);
+	if (r < 0)
+		return r;
+	out = open_memstream(&all, &len);
+	if (!out)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	json_array_foreach(services, i, s) {
+		autofree char *text = NULL;
+
+		if (r >= 0)
+			r = catalogue_script(&d->paths, text_of(s, "name"), "env", context, &text,
+					     err);
+		if (r > 0)
+			fputs(text, out);
+	}
+	fclose(out);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(all);
+	return 0;
+}

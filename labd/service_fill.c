@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* service_fill.c - what a service is given in a guest: its templates, filled, as one archive */
+#define _GNU_SOURCE
+#include "labd/service_fill.h"
+
+#include "labd/agent.h"
+#include "lib/util.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <crypt.h>
+#include <string.h>
+
+#define SECRET_LEN 24
+#define MARKS "/var/lib/lab/setup" /* in the guest: a file for each service that was set up */
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+/* ---- what templates know ------------------------------------------------------------ */
+
+/* One of a lab's secrets: hexadecimal digits, made from its key */
+static void secret(const struct lab *lab, const char *name, char buf[SECRET_LEN + 1])
+{
+	char text[256], hex[DIGEST_HEX];
+	int n = snprintf(text, sizeof(text), "%.64s secret %s", text_of(lab->spec, "key"), name);
+
+	snprintf(buf, SECRET_LEN + 1, "%.*s", SECRET_LEN, digest_hex(hex, text, (size_t)n));
+}
+
+/* The salt comes from the secret, so that the same is filled in each time */
+static json_t *bcrypt(const char *secret)
+{
+	char text[2 * SECRET_LEN], hex[DIGEST_HEX], salt[CRYPT_GENSALT_OUTPUT_SIZE];
+	struct crypt_data data = { 0 };
+	int n = snprintf(text, sizeof(text), "salt %s", secret);
+
+	digest_hex(hex, text, (size_t)n);
+	if (!crypt_gensalt_rn("$2b$", 4, hex, 16, salt, sizeof(salt)) ||
+	    !crypt_r(secret, salt, &data))
+		return json_string("");
+	return json_string(data.output);
+}
+
+/* The first address of an instance */
+static const char *addr_of(const struct instance *in)
+{
+	json_t *nic;
+	const char *net;
+
+	json_object_foreach(json_object_get(instance_spec(in), "networks"), net, nic)
+		if (*text_of(nic, "addr"))
+			return text_of(nic, "addr");
+	return "";
+}
+
+static json_t *place_of(const struct instance *in, const char *service)
+{
+	char text[SECRET_LEN + 1];
+
+	secret(in->lab, service, text);
+	return json_pack("{s:s s:s s:s s:o}", "instance", in->name, "addr", addr_of(in), "secret",
+			 text, "bcrypt", bcrypt(text));
+}
+
+/* Where each service is: the first machine that has it */
+static json_t *places_of(const struct lab *lab)
+{
+	json_t *places = json_object();
+	const struct instance *in;
+	const json_t *name;
+	size_t i;
+
+	TAILQ_FOREACH(in, &lab->instances, link)
+		json_array_foreach(service_names(in), i, name)
+			if (!json_object_get(places, json_string_value(name)))
+				json_object_set_new(places, json_string_value(name),
+						    place_of(in, json_string_value(name)));
+	return places;
+}
+
+static json_t *machines_of(const struct lab *lab)
+{
+	json_t *list = json_array();
+	const struct instance *in;
+	const json_t *name;
+	size_t i;
+
+	TAILQ_FOREACH(in, &lab->instances, link) {
+		json_t *services = json_array();
+
+		json_array_foreach(service_names(in), i, name)
+			json_array_append_new(services, json_pack("{s:O}", "name", name));
+		json_array_append_new(list, json_pack("{s:s s:s s:o}", "name", in->name, "addr",
+						      addr_of(in), "services", services));
+	}
+	return list;
+}
+
+/* The nics of the instance: address, name of the link and network, by network */
+static void add_nics(const struct instance *in, json_t *context)
+{
+	json_t *addrs = json_object(), *cidrs = json_object(), *nics = json_object(), *nic;
+	const json_t *nets = json_object_get(in->lab->spec, "networks");
+	const char *net;
+	size_t n = 0;
+
+	json_object_foreach(json_object_get(instance_spec(in), "networks"), net, nic) {
+		json_object_set(addrs, net, json_object_get(nic, "addr"));
+		json_object_set_new(nics, net, json_sprintf("eth%zu", n++));
+	}
+	json_object_foreach((json_t *)nets, net, nic)
+		json_object_set(cidrs, net, json_object_get(nic, "cidr"));
+	json_object_update_new(context, json_pack("{s:o s:o s:o}", "addrs", addrs, "cidrs", cidrs,
+						  "nics", nics));
+}
+
+static const char *domain_of(const struct lab *lab)
+{
+	const char *net, *domain = "";
+	json_t *spec;
+
+	json_object_foreach(json_object_get(lab->spec, "networks"), net, spec)
+		if (!*domain)
+			domain = text_of(spec, "domain");
+	return domain;
+}
+
+static json_t *lab_names(const struct lab *lab)
+{
+	autojson json_t *places = places_of(lab);
+	json_t *names = json_array();
+	const char *name;
+	json_t *v;
+
+	json_object_foreach(places, name, v)
+		json_array_append_new(names, json_string(name));
+	return names;
+}
+
+int service_set(struct labd *d, const struct lab *lab, json_t **ret, struct lab_err *err)
+{
+	autojson json_t *names = NULL;
+
+	pthread_mutex_lock(&d->lock);
+	names = lab_names(lab);
+	pthread_mutex_unlock(&d->lock);
+	return catalogue_set(&d->paths, names, ret, err);
+}
+
+int service_context(struct labd *d, struct instance *in, json_t **ret, struct lab_err *err)
+{
+	autojson json_t *services = NULL, *places = NULL;
+	struct lab *lab = in->lab;
+	char admin[SECRET_LEN + 1];
+	json_t *context;
+	int r = service_set(d, lab, &services, err);
+
+	if (r < 0)
+		return r;
+	SCOPED_LOCK(&d->lock);
+	places = places_of(lab);
+	context = catalogue_context(services, places, service_names(in));
+	secret(lab, "admin", admin);
+	json_object_set_new(json_object_get(context, "secrets"), "admin", json_string(admin));
+	json_object_set_new(json_object_get(context, "bcrypt"), "admin", bcrypt(admin));
+	json_object_update_new(context,
+			       json_pack("{s:b s:b s:s s:s s:s s:s s:o}", "building", 0, "slow",
+					 strcmp(d->accel.name, "kvm") != 0, "lab", lab->name,
+					 "domain", domain_of(lab), "instance", in->name, "addr",
+					 addr_of(in), "machines", machines_of(lab)));
+	add_nics(in, context);
+	*ret = context;
+	return 0;
+}
+
+/* ---- the archive ---------------------------------------------------------------------- */
+
+static int add_member(struct archive *a, const char *path, const char *owner, mode_t mode,
+		      const char *content)
+{
+	struct archive_entry *e = archive_entry_new();
+	size_t len = strlen(content), user = strcspn(owner, ":");
+	char name[64];
+	bool good;
+
+	if (!e)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "%.*s", (int)user, owner);
+	archive_entry_set_pathname(e, path + 1);
+	archive_entry_set_filetype(e, AE_IFREG);
+	archive_entry_set_perm(e, mode);
+	archive_entry_set_size(e, (la_int64_t)len);
+	archive_entry_set_uname(e, name);
+	archive_entry_set_gname(e, owner[user] ? owner + user + 1 : name);
+	good = archive_write_header(a, e) == ARCHIVE_OK &&
+	       archive_write_data(a, content, len) == (la_ssize_t)len;
+	archive_entry_free(e);
+	return good ? 0 : -ENOSPC;
+}
+
+/* The script that does it all in the guest */
+static char *go_script(const json_t *service, bool setup, bool start)
+{
+	const char *name = text_of(service, "name");
+	char *text = NULL;
+	const json_t *unit;
+	size_t len, i;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return NULL;
+	fprintf(f, "set -eu\nmark=" MARKS "/%s\n", name);
+	if (setup)
+		fprintf(f, "[ -e $mark ] || sh -eu " SERVICE_DIR "/setup\n");
+	fprintf(f, "mkdir -p " MARKS "\n: >$mark\n");
+	if (json_array_size(json_object_get(service, "units")))
+		fputs("systemctl daemon-reload\n", f);
+	json_array_foreach(json_object_get(service, "units"), i, unit)
+		fprintf(f, "systemctl restart %s\n", json_string_value(unit));
+	if (start)
+		fputs("sh -eu " SERVICE_DIR "/start\n", f);
+	fputs("rm -f " SERVICE_DIR "/setup " SERVICE_DIR "/start " SERVICE_GO "\n", f);
+	fclose(f);
+	return text;
+}
+
+static int add_script(struct labd *d, const json_t *service, const char *script,
+		      const json_t *context, json_t *files, struct lab_err *err)
+{
+	autofree char *text = NULL;
+	int r = catalogue_script(&d->paths, text_of(service, "name"), script, context, &text, err);
+
+	if (r > 0)
+		json_array_append_new(files, json_pack("{s:s+ s:s s:i s:s}", "path",
+						       SERVICE_DIR "/", script, "owner",
+						       "root:root", "mode", 0600, "content", text));
+	return r;
+}
+
+static int list_files(struct labd *d, const json_t *service, const json_t *context, json_t **ret,
+		      struct lab_err *err)
+{
+	autojson json_t *files = NULL;
+	autofree char *go = NULL;
+	int r = catalogue_files(&d->paths, service, context, &files, err), setup = 0, start = 0;
+
+	if (!r)
+		r = setup = add_script(d, service, "setup", context, files, err);
+	if (r >= 0)
+		r = start = add_script(d, service, "start", context, files, err);
+	if (r < 0)
+		return r;
+	go = go_script(service, setup > 0, start > 0);
+	if (!go)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	json_array_append_new(files, json_pack("{s:s s:s s:i s:s}", "path", SERVICE_GO, "owner",
+					       "root:root", "mode", 0600, "content", go));
+	*ret = steal_ptr(files);
+	return 0;
+}
+
+/* Of what is in it: the archive itself has times */
+static int digest_files(const json_t *files, char digest[DIGEST_HEX])
+{
+	autofree char *text = json_dumps(files, JSON_COMPACT);
+
+	if (!text)
+		return -ENOMEM;
+	digest_hex(digest, text, strlen(text));
+	return 0;
+}
+
+static int write_archive(const json_t *files, struct filled *f, struct lab_err *err)
+{
+	struct archive *a = archive_write_new();
+	const json_t *file;
+	size_t i;
+	int r;
+
+	f->data = malloc(AGENT_MAX_INPUT);
+	if (!a || !f->data) {
+		archive_write_free(a);
+		return lab_fail(err, -ENOMEM, "out of memory");
+	}
+	archive_write_set_format_ustar(a);
+	archive_write_set_bytes_in_last_block(a, 1);
+	r = archive_write_open_memory(a, f->data, AGENT_MAX_INPUT, &f->len) ? -ENOMEM : 0;
+	json_array_foreach(files, i, file)
+		if (!r)
+			r = add_member(a, text_of(file, "path"), text_of(file, "owner"),
+				       (mode_t)json_integer_value(json_object_get(file, "mode")),
+				       text_of(file, "content"));
+	if (archive_write_close(a) != ARCHIVE_OK && !r)
+		r = -ENOSPC;
+	archive_write_free(a);
+	return r < 0 ? lab_fail(err, r, "its files are more than %d KiB", AGENT_MAX_INPUT >> 10)
+		     : 0;
+}
+
+int service_fill(struct labd *d, struct instance *in, const json_t *service, struct filled *ret,
+		 struct lab_err *err)
+{
+	autojson json_t *context = NULL, *files = NULL;
+	int r = service_context(d, in, &context, err);
+
+	if (!r)
+		r = list_files(d, service, context, &files, err);
+	if (!r && digest_files(files, ret->digest) < 0)
+		r = lab_fail(err, -ENOMEM, "out of memory");
+	return r < 0 ? r : write_archive(files, ret, err);
+}
+
+void filled_done(struct filled *f)
+{
+	free(f->data);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* service_fill.h - what a service is given in a guest: its templates, filled, as one archive */
+#ifndef LABD_SERVICE_FILL_H
+#define LABD_SERVICE_FILL_H
+
+#include "labd/service.h"
+#include "lib/digest.h"
+
+/* The script in the archive that sets the service up, once, and starts it */
+#define SERVICE_DIR "/run/lab"
+#define SERVICE_GO SERVICE_DIR "/go"
+
+/**
+ * struct filled - a service's files for an instance
+ * @data:	a tar archive of @len bytes; malloced
+ * @digest:	of what is in it
+ */
+struct filled {
+	void *data;
+	size_t len;
+	char digest[DIGEST_HEX];
+};
+
+/** service_context() - What templates know of the lab, seen from an instance; new reference */
+int service_context(struct labd *d, struct instance *in, json_t **ret, struct lab_err *err);
+
+/** service_fill() - Fill a service's templates for an instance */
+int service_fill(struct labd *d, struct instance *in, const json_t *service, struct filled *ret,
+		 struct lab_err *err);
+
+void filled_done(struct filled *f);
+
+#endif

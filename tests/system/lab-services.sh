@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# services: started in the order of their needs, with their files; failures; a move; a golden
+# TIMEOUT: 300
+# REQUIRES: root tun dnsmasq curl jq
+. "${SRCDIR:-.}/tests/lib.sh"
+
+# ---- a catalogue of three -------------------------------------------------------------
+
+cp -r "$LABD_DATA" "$TEST_DIR/data"
+export LABD_DATA=$TEST_DIR/data
+S=$LABD_DATA/services
+mkdir -p "$S"/{store,front,broken}/files/srv
+cat >"$S/store/service.yaml" <<'YAML'
+description: a web server with one file
+memory: 40M
+provides: { schemas: [x, y] }
+ready: { http: ":81/", timeout: 60 }
+YAML
+cat >"$S/store/files/srv/index.html" <<'EOF'
+store of {{lab}} on {{instance}} at {{addr}}{{#slow}} (slow){{/slow}}, secret {{secrets.store}}
+EOF
+cat >"$S/store/setup" <<'EOF'
+echo once >>/srv/setup.log
+EOF
+cat >"$S/store/start" <<'EOF'
+echo start >>/srv/start.log
+httpd -p 81 -h /srv || true
+EOF
+cat >"$S/front/service.yaml" <<'YAML'
+needs: [store]
+files: { /srv/front: { mode: 0640 } }
+ready: { exec: [test, -s, /srv/copy] }
+repair: [[touch, /srv/repaired]]
+log: /srv/front.log
+YAML
+cat >"$S/front/files/srv/front" <<'EOF'
+{{#services}}
+{{name}} on {{instance}}:{{#schemas}} {{.}}{{/schemas}}
+{{/services}}
+EOF
+# by the name that the service has, wherever it is
+cat >"$S/front/start" <<'EOF'
+wget -q -O /srv/copy http://store:81/
+echo "copied" >>/srv/front.log
+EOF
+cat >"$S/front/check" <<'EOF'
+grep -q "store of {{lab}}" /srv/copy && echo "front has a copy"
+EOF
+cat >"$S/broken/service.yaml" <<'YAML'
+needs: [front]
+ready: { tcp: 99, timeout: 3 }
+log: /srv/broken.log
+YAML
+cat >"$S/broken/setup" <<'EOF'
+echo "words of its log" >/srv/broken.log
+EOF
+
+need tiny
+
+lab()
+{
+	cat >"$TEST_DIR/lab.yaml" <<YAML
+lab: lab
+networks:
+  mgmt: { cidr: 10.20.0.0/24 }
+instances:
+  a: { image: tiny, services: [$1], memory: 128M, networks: [mgmt] }
+  b: { image: tiny, services: [$2], memory: 128M, networks: [mgmt] }
+YAML
+}
+service() { inst "$1" "service_states[] | select(.name == \"$2\") | .state"; }
+
+# ---- up -------------------------------------------------------------------------------
+
+# the first in the file needs the second
+lab front store
+labctl up --no-golden "$TEST_DIR/lab.yaml"
+check_eq "state of front" ready "$(service a front)"
+check_eq "state of store" ready "$(service b store)"
+check_eq "ready of a" yes "$(inst a ready)"
+check_match "what front copied" "store of lab on b at 10\.20\.0\.[0-9]+ \(slow\), secret [0-9a-f]{24}" \
+	"$(guest a cat /srv/copy)"
+check_eq "a list" "$(printf 'store on b: x y\nfront on a:')" "$(guest a cat /srv/front)"
+check_eq "mode of a file" 640 "$(guest a stat -c %a /srv/front)"
+check_eq "setups" once "$(guest b cat /srv/setup.log)"
+
+# again changes nothing; after a boot it is started, but not set up
+labctl up --no-golden "$TEST_DIR/lab.yaml"
+check_eq "starts" start "$(guest b cat /srv/start.log)"
+labctl stop lab/b
+check_eq "state of store" stopped "$(service b store)"
+labctl start lab/b
+check_eq "setups" once "$(guest b cat /srv/setup.log)"
+check_eq "starts" "start start" "$(guest b cat /srv/start.log | xargs)"
+
+# ---- a golden, and labd killed -----------------------------------------------------------
+
+labctl golden lab
+labctl reset lab
+check_eq "state of front after a reset" ready "$(service a front)"
+check_eq "repaired" "" "$(guest a test -e /srv/repaired)"
+labctl up --no-golden "$TEST_DIR/lab.yaml"
+check_eq "starts after a reset and another up" "start start" "$(guest b cat /srv/start.log | xargs)"
+labd_kill
+labd_start
+
+check_eq "state of store with another labd" ready "$(service b store)"
+
+# ---- failures -----------------------------------------------------------------------------
+
+lab front,broken store
+check_fails 1 "service broken: .*tcp 99.*words of its log" labctl up --boot "$TEST_DIR/lab.yaml"
+check_eq "state of broken" failed "$(service a broken)"
+check_eq "ready of a" no "$(inst a ready)"
+check_eq "state of front beside it" ready "$(service a front)"
+
+sed -i 's/{{lab}}/{{lob}}/' "$S/store/files/srv/index.html"
+check_fails 1 "services/store/files/srv/index.html:1: there is no lob" labctl up --boot "$TEST_DIR/lab.yaml"
+sed -i 's/{{lob}}/{{lab}}/' "$S/store/files/srv/index.html"
+
+# ---- a move: one word in the file ------------------------------------------------------------
+
+lab front,store ""
+labctl up --boot "$TEST_DIR/lab.yaml"
+check_match "store has moved" "store of lab on a" "$(guest a cat /srv/copy)"
+check_match "its name, too" "$(inst a addr)" "$(guest b ping -c 1 store)"
+labctl down lab
