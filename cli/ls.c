@@ -66,6 +66,10 @@ static const struct kind kinds[] = {
 		{ "CREATED", "created", cell_time },
 		{ ">SIZE", "size", cell_size }, { "MEMORY", "memory", text_yes },
 		{ "PARENT", "parent", text_string }, { "~MEMBERS", "members", cell_list } } },
+	{ "services", "/v1/services", NULL, {
+		{ "SERVICE", "name", text_string }, { ">MEMORY", "memory", cell_size },
+		{ ">DISK", "disk", cell_size }, { "NEEDS", "needs", cell_list },
+		{ "~DESCRIPTION", "description", text_string }, { "~ERROR", "error", text_string } } },
 	{ "images", "/v1/images", NULL, {
 		{ "IMAGE", "name", text_string }, { "STATE", "state", text_string },
 		{ ">SIZE", "size", cell_size }, { ">USED", "used", cell_size },
@@ -101,8 +105,8 @@ static int unknown_kind(struct cli *cli, const char *name)
 		return cli_usage(cli, "unknown kind '%s'; did you mean '%s'?", name, near);
 	return cli_usage(
 		cli,
-		"unknown kind '%s'; known are labs, instances, networks, snapshots, images "
-		"and recipes",
+		"unknown kind '%s'; known are labs, instances, networks, snapshots, services, "
+		"images and recipes",
 		name);
 }
 
@@ -206,7 +210,7 @@ static int run_ls(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_ls = {
 	.name = "ls",
-	.args = "[labs|instances|networks|snapshots|images|recipes]",
+	.args = "[labs|instances|networks|snapshots|services|images|recipes]",
 	.summary = "List objects of one kind",
 	.details = "Example:\n  labctl ls images\n",
 	.run = run_ls,

@@ -58,6 +58,32 @@ static int print_lab(const json_t *lab)
 	return table_print(t);
 }
 
+static int print_services(const json_t *lab)
+{
+	static const char *const headings[] = { "SERVICE", "INSTANCE", "STATE", "~ERROR", NULL };
+	const json_t *services = json_object_get(lab, "services"), *s;
+	char error[CELL_TEXT];
+	struct table *t;
+	size_t i;
+
+	if (!json_array_size(services))
+		return 0;
+	putchar('\n');
+	t = table_new(headings);
+	if (!t)
+		return -ENOMEM;
+	json_array_foreach(services, i, s) {
+		if (table_row(t,
+			      (const char *[]){ cell_string(s, "name"), cell_string(s, "instance"),
+						cell_string(s, "state"),
+						cell_line(error, cell_string(s, "text")) }) < 0) {
+			table_free(t);
+			return -ENOMEM;
+		}
+	}
+	return table_print(t);
+}
+
 static int print_labs(struct cli *cli, const json_t *labs)
 {
 	json_t *lab;
@@ -68,7 +94,7 @@ static int print_labs(struct cli *cli, const json_t *labs)
 	json_array_foreach(labs, i, lab) {
 		if (i)
 			putchar('\n');
-		if (print_lab(lab) < 0)
+		if (print_lab(lab) < 0 || print_services(lab) < 0)
 			return lab_fail_errno(&cli->err, -ENOMEM, "table");
 	}
 	return 0;
@@ -122,7 +148,7 @@ static int run_status(struct cli *cli, int argc, char **argv)
 const struct command cmd_status = {
 	.name = "status",
 	.args = "[LAB]",
-	.summary = "Show the instances of a lab, or of all labs",
+	.summary = "Show the instances and services of a lab, or of all labs",
 	.details = "MEMORY is what the guest takes of this machine's memory now. READY tells what "
 		   "the\n"
 		   "instance's probes said last.\n\n"

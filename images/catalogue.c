@@ -21,28 +21,44 @@ static int is_name(const struct dirent *de)
 	return name_valid(de->d_name);
 }
 
-static int no_such_service(const struct paths *paths, const char *name, struct lab_err *err)
+int catalogue_names(const struct paths *paths, json_t **ret, struct lab_err *err)
 {
-	const char *known[MAX_CATALOGUE + 1] = { NULL }, *near;
 	char path[IO_PATH], file[IO_PATH];
 	struct dirent **list = NULL;
-	int found, r;
-	size_t n = 0;
+	json_t *names = json_array();
+	int n = scandir(io_path(path, "%s/services", paths->data), &list, is_name, alphasort);
 
-	found = scandir(io_path(path, "%s/services", paths->data), &list, is_name, alphasort);
-	for (int i = 0; i < found && n < MAX_CATALOGUE; i++) {
+	if (n < 0) {
+		json_decref(names);
+		return lab_fail_errno(err, -errno, "services in %s", path);
+	}
+	for (int i = 0; i < n; i++) {
 		io_path(file, "%s/%s/service.yaml", path, list[i]->d_name);
 		if (!access(file, R_OK))
-			known[n++] = list[i]->d_name;
-	}
-	near = name_nearest(name, known);
-	r = near ? lab_fail(err, -ENOENT, "there is no service '%s'; did you mean '%s'?", name,
-			    near)
-		 : lab_fail(err, -ENOENT, "there is no service '%s': labctl ls services", name);
-	for (int i = 0; i < found; i++)
+			json_array_append_new(names, json_string(list[i]->d_name));
 		free(list[i]);
+	}
 	free(list);
-	return r;
+	*ret = names;
+	return 0;
+}
+
+static int no_such_service(const struct paths *paths, const char *name, struct lab_err *err)
+{
+	const char *known[MAX_CATALOGUE + 1] = { NULL }, *near = NULL;
+	autojson json_t *names = NULL;
+	const json_t *v;
+	size_t i;
+
+	if (!catalogue_names(paths, &names, NULL))
+		json_array_foreach(names, i, v)
+			if (i < MAX_CATALOGUE)
+				known[i] = json_string_value(v);
+	near = name_nearest(name, known);
+	if (near)
+		return lab_fail(err, -ENOENT, "there is no service '%s'; did you mean '%s'?", name,
+				near);
+	return lab_fail(err, -ENOENT, "there is no service '%s': labctl ls services", name);
 }
 
 int catalogue_open(const struct paths *paths, const char *name, char *path, struct ydoc **ret,

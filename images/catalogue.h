@@ -37,6 +37,9 @@
 
 #include <jansson.h>
 
+/** catalogue_names() - All services' names as a JSON array of strings */
+int catalogue_names(const struct paths *paths, json_t **ret, struct lab_err *err);
+
 /**
  * catalogue_open() - Open a service's file
  * @path:	IO_PATH bytes: becomes its name, for messages

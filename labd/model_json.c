@@ -2,6 +2,7 @@
 /* model_json.c - the model as objects of the API (docs/api.md) */
 #define _GNU_SOURCE
 #include "labd/model.h"
+#include "labd/servicejob.h"
 #include "lib/io.h"
 #include "lib/util.h"
 
@@ -278,6 +279,7 @@ static void add_children(struct labd *d, struct lab *lab, json_t *obj)
 	json_object_set_new(obj, "instances", instances);
 	json_object_set_new(obj, "networks", networks);
 	json_object_set_new(obj, "snapshots", snapshots);
+	json_object_set_new(obj, "services", servicejob_list(lab));
 }
 
 json_t *lab_json(struct labd *d, struct lab *lab, bool deep)

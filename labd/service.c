@@ -5,6 +5,7 @@
 
 #include "labd/boot.h"
 #include "labd/guestrun.h"
+#include "labd/service_context.h"
 #include "labd/service_fill.h"
 #include "lib/util.h"
 
@@ -221,7 +222,7 @@ int service_script(struct labd *d, struct job *job, struct instance *in, const c
 	struct guestrun run = {
 		.argv = argv, .seconds = SCRIPT_SECONDS, .words = words, .size = size
 	};
-	int r = service_context(d, in, &context, err);
+	int r = service_context(d, in->lab->spec, in->name, &context, err);
 
 	if (!r)
 		r = catalogue_script(&d->paths, name, script, context, &text, err);
@@ -231,36 +232,4 @@ int service_script(struct labd *d, struct job *job, struct instance *in, const c
 	run.len = strlen(text);
 	r = guestrun(in, job, &run, err);
 	return r < 0 ? r : 1;
-}
-
-int service_env(struct labd *d, struct lab *lab, char **ret, struct lab_err *err)
-{
-	autojson json_t *services = NULL, *context = NULL;
-	autofree char *all = NULL;
-	const json_t *s;
-	size_t i, len;
-	FILE *out;
-	int r = service_set(d, lab, &services, err);
-
-	if (!r)
-		r = service_context(d, TAILQ_FIRST(&lab->instances), &context, err);
-	if (r < 0)
-		return r;
-	out = open_memstream(&all, &len);
-	if (!out)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	json_array_foreach(services, i, s) {
-		autofree char *text = NULL;
-
-		if (r >= 0)
-			r = catalogue_script(&d->paths, text_of(s, "name"), "env", context, &text,
-					     err);
-		if (r > 0)
-			fputs(text, out);
-	}
-	fclose(out);
-	if (r < 0)
-		return r;
-	*ret = steal_ptr(all);
-	return 0;
 }

@@ -36,9 +36,6 @@
  */
 int service_load(const struct paths *paths, const char *name, json_t **ret, struct lab_err *err);
 
-/** service_set() - Those of a whole lab, in order of their needs (catalogue_set()) */
-int service_set(struct labd *d, const struct lab *lab, json_t **ret, struct lab_err *err);
-
 /** service_names() - Those of an instance's specification; borrowed */
 const json_t *service_names(const struct instance *in);
 
@@ -82,11 +79,5 @@ int services_wait(struct labd *d, struct job *job, struct instance *in, struct j
  */
 int service_script(struct labd *d, struct job *job, struct instance *in, const char *name,
 		   const char *script, char *words, size_t size, struct lab_err *err);
-
-/**
- * service_env() - The environment for programs of the host that use the lab
- * @ret:	lines NAME=VALUE of all services' script `env`; malloced
- */
-int service_env(struct labd *d, struct lab *lab, char **ret, struct lab_err *err);
 
 #endif

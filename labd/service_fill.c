@@ -4,14 +4,13 @@
 #include "labd/service_fill.h"
 
 #include "labd/agent.h"
+#include "labd/service_context.h"
 #include "lib/util.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <crypt.h>
 #include <string.h>
 
-#define SECRET_LEN 24
 #define MARKS "/var/lib/lab/setup" /* in the guest: a file for each service that was set up */
 
 static const char *text_of(const json_t *o, const char *key)
@@ -19,163 +18,6 @@ static const char *text_of(const json_t *o, const char *key)
 	const char *s = json_string_value(json_object_get(o, key));
 
 	return s ? s : "";
-}
-
-/* ---- what templates know ------------------------------------------------------------ */
-
-/* One of a lab's secrets: hexadecimal digits, made from its key */
-static void secret(const struct lab *lab, const char *name, char buf[SECRET_LEN + 1])
-{
-	char text[256], hex[DIGEST_HEX];
-	int n = snprintf(text, sizeof(text), "%.64s secret %s", text_of(lab->spec, "key"), name);
-
-	snprintf(buf, SECRET_LEN + 1, "%.*s", SECRET_LEN, digest_hex(hex, text, (size_t)n));
-}
-
-/* The salt comes from the secret, so that the same is filled in each time */
-static json_t *bcrypt(const char *secret)
-{
-	char text[2 * SECRET_LEN], hex[DIGEST_HEX], salt[CRYPT_GENSALT_OUTPUT_SIZE];
-	struct crypt_data data = { 0 };
-	int n = snprintf(text, sizeof(text), "salt %s", secret);
-
-	digest_hex(hex, text, (size_t)n);
-	if (!crypt_gensalt_rn("$2b$", 4, hex, 16, salt, sizeof(salt)) ||
-	    !crypt_r(secret, salt, &data))
-		return json_string("");
-	return json_string(data.output);
-}
-
-/* The first address of an instance */
-static const char *addr_of(const struct instance *in)
-{
-	json_t *nic;
-	const char *net;
-
-	json_object_foreach(json_object_get(instance_spec(in), "networks"), net, nic)
-		if (*text_of(nic, "addr"))
-			return text_of(nic, "addr");
-	return "";
-}
-
-static json_t *place_of(const struct instance *in, const char *service)
-{
-	char text[SECRET_LEN + 1];
-
-	secret(in->lab, service, text);
-	return json_pack("{s:s s:s s:s s:o}", "instance", in->name, "addr", addr_of(in), "secret",
-			 text, "bcrypt", bcrypt(text));
-}
-
-/* Where each service is: the first machine that has it */
-static json_t *places_of(const struct lab *lab)
-{
-	json_t *places = json_object();
-	const struct instance *in;
-	const json_t *name;
-	size_t i;
-
-	TAILQ_FOREACH(in, &lab->instances, link)
-		json_array_foreach(service_names(in), i, name)
-			if (!json_object_get(places, json_string_value(name)))
-				json_object_set_new(places, json_string_value(name),
-						    place_of(in, json_string_value(name)));
-	return places;
-}
-
-static json_t *machines_of(const struct lab *lab)
-{
-	json_t *list = json_array();
-	const struct instance *in;
-	const json_t *name;
-	size_t i;
-
-	TAILQ_FOREACH(in, &lab->instances, link) {
-		json_t *services = json_array();
-
-		json_array_foreach(service_names(in), i, name)
-			json_array_append_new(services, json_pack("{s:O}", "name", name));
-		json_array_append_new(list, json_pack("{s:s s:s s:o}", "name", in->name, "addr",
-						      addr_of(in), "services", services));
-	}
-	return list;
-}
-
-/* The nics of the instance: address, name of the link and network, by network */
-static void add_nics(const struct instance *in, json_t *context)
-{
-	json_t *addrs = json_object(), *cidrs = json_object(), *nics = json_object(), *nic;
-	const json_t *nets = json_object_get(in->lab->spec, "networks");
-	const char *net;
-	size_t n = 0;
-
-	json_object_foreach(json_object_get(instance_spec(in), "networks"), net, nic) {
-		json_object_set(addrs, net, json_object_get(nic, "addr"));
-		json_object_set_new(nics, net, json_sprintf("eth%zu", n++));
-	}
-	json_object_foreach((json_t *)nets, net, nic)
-		json_object_set(cidrs, net, json_object_get(nic, "cidr"));
-	json_object_update_new(context, json_pack("{s:o s:o s:o}", "addrs", addrs, "cidrs", cidrs,
-						  "nics", nics));
-}
-
-static const char *domain_of(const struct lab *lab)
-{
-	const char *net, *domain = "";
-	json_t *spec;
-
-	json_object_foreach(json_object_get(lab->spec, "networks"), net, spec)
-		if (!*domain)
-			domain = text_of(spec, "domain");
-	return domain;
-}
-
-static json_t *lab_names(const struct lab *lab)
-{
-	autojson json_t *places = places_of(lab);
-	json_t *names = json_array();
-	const char *name;
-	json_t *v;
-
-	json_object_foreach(places, name, v)
-		json_array_append_new(names, json_string(name));
-	return names;
-}
-
-int service_set(struct labd *d, const struct lab *lab, json_t **ret, struct lab_err *err)
-{
-	autojson json_t *names = NULL;
-
-	pthread_mutex_lock(&d->lock);
-	names = lab_names(lab);
-	pthread_mutex_unlock(&d->lock);
-	return catalogue_set(&d->paths, names, ret, err);
-}
-
-int service_context(struct labd *d, struct instance *in, json_t **ret, struct lab_err *err)
-{
-	autojson json_t *services = NULL, *places = NULL;
-	struct lab *lab = in->lab;
-	char admin[SECRET_LEN + 1];
-	json_t *context;
-	int r = service_set(d, lab, &services, err);
-
-	if (r < 0)
-		return r;
-	SCOPED_LOCK(&d->lock);
-	places = places_of(lab);
-	context = catalogue_context(services, places, service_names(in));
-	secret(lab, "admin", admin);
-	json_object_set_new(json_object_get(context, "secrets"), "admin", json_string(admin));
-	json_object_set_new(json_object_get(context, "bcrypt"), "admin", bcrypt(admin));
-	json_object_update_new(context,
-			       json_pack("{s:b s:b s:s s:s s:s s:s s:o}", "building", 0, "slow",
-					 strcmp(d->accel.name, "kvm") != 0, "lab", lab->name,
-					 "domain", domain_of(lab), "instance", in->name, "addr",
-					 addr_of(in), "machines", machines_of(lab)));
-	add_nics(in, context);
-	*ret = context;
-	return 0;
 }
 
 /* ---- the archive ---------------------------------------------------------------------- */
@@ -306,7 +148,7 @@ int service_fill(struct labd *d, struct instance *in, const json_t *service, str
 		 struct lab_err *err)
 {
 	autojson json_t *context = NULL, *files = NULL;
-	int r = service_context(d, in, &context, err);
+	int r = service_context(d, in->lab->spec, in->name, &context, err);
 
 	if (!r)
 		r = list_files(d, service, context, &files, err);

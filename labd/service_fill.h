@@ -21,9 +21,6 @@ struct filled {
 	char digest[DIGEST_HEX];
 };
 
-/** service_context() - What templates know of the lab, seen from an instance; new reference */
-int service_context(struct labd *d, struct instance *in, json_t **ret, struct lab_err *err);
-
 /** service_fill() - Fill a service's templates for an instance */
 int service_fill(struct labd *d, struct instance *in, const json_t *service, struct filled *ret,
 		 struct lab_err *err);

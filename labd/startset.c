@@ -6,6 +6,7 @@
 #include "labd/boot.h"
 #include "labd/network.h"
 #include "labd/service.h"
+#include "labd/service_context.h"
 #include "labd/work.h"
 #include "lib/util.h"
 
@@ -259,7 +260,7 @@ static int start_services(struct startset *s, struct instance *in, struct job_it
 			  struct lab_err *err)
 {
 	autojson json_t *set = NULL;
-	int first = service_set(s->d, in->lab, &set, err);
+	int first = service_set(s->d, in->lab->spec, &set, err);
 	const json_t *each;
 	size_t i;
 

@@ -36,7 +36,12 @@ _labctl_words()
 		_labctl_ask ls labs
 		_labctl_files "$cur"
 		;;
-	down | status | golden | suspend | clone) [ "$n" != 0 ] || _labctl_ask ls labs ;;
+	down | status | golden | suspend | clone | env | openstack) [ "$n" != 0 ] || _labctl_ask ls labs ;;
+	run)
+		[ "$n" != 0 ] || _labctl_ask ls labs
+		[ "$n" = 0 ] || compgen -c -- "$cur"
+		;;
+	check) if [ "$n" = 0 ]; then _labctl_ask ls labs; else _labctl_ask ls services; fi ;;
 	export)
 		[ "$n" != 0 ] || _labctl_ask ls labs
 		_labctl_files "$cur"
@@ -50,7 +55,7 @@ _labctl_words()
 		_labctl_ask ls labs
 		_labctl_ask ls instances
 		;;
-	ls) echo labs instances networks snapshots images recipes ;;
+	ls) echo labs instances networks snapshots services images recipes ;;
 	show)
 		_labctl_ask ls labs
 		_labctl_instances
