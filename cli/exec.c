@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* exec.c - labctl exec: a command in a guest, by its agent */
 #define _GNU_SOURCE
+#include "cli/exec.h"
 #include "cli/base64.h"
 #include "cli/commands.h"
 #include "cli/object.h"
@@ -69,7 +70,7 @@ static bool on_message(void *arg, json_t *msg)
 	return !st->r;
 }
 
-static int run_in_guest(struct cli *cli, const struct object *o, json_t *body)
+int exec_in_guest(struct cli *cli, const struct object *o, json_t *body)
 {
 	struct answer_state st = { .cli = cli, .code = -1 };
 	char path[CLIENT_PATH];
@@ -195,7 +196,7 @@ static int exec_in(struct cli *cli, int argc, char **argv, struct options *opt)
 	if (r < 0)
 		return cli_end(cli, r);
 	body = make_body(cli, argv + optind, opt);
-	return body ? run_in_guest(cli, &o, body) : cli_end(cli, cli->err.code);
+	return body ? exec_in_guest(cli, &o, body) : cli_end(cli, cli->err.code);
 }
 
 static int run_exec(struct cli *cli, int argc, char **argv)
