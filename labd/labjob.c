@@ -111,8 +111,10 @@ static int apply_changes(struct labd *d, struct job *job, struct lab *lab, struc
 			continue;
 		job_log(job, "%s %s: %s", action, name,
 			json_string_value(json_object_get(c, "reason")));
-		if (!strcmp(action, "restart"))
+		if (!strcmp(action, "restart")) {
+			services_take_away(d, job, in);
 			r = boot_stop(d, job, in, true, err);
+		}
 		else if (!strcmp(action, "change"))
 			r = startset_refresh(d, in, err);
 	}

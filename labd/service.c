@@ -233,3 +233,45 @@ int service_script(struct labd *d, struct job *job, struct instance *in, const c
 	r = guestrun(in, job, &run, err);
 	return r < 0 ? r : 1;
 }
+
+/* Names of services it was started with and does not have any more */
+static json_t *names_gone(struct labd *d, const struct instance *in)
+{
+	SCOPED_LOCK(&d->lock);
+	json_t *gone = json_array(), *state;
+	const char *name;
+
+	json_object_foreach(in->services, name, state) {
+		const json_t *v;
+		bool here = false;
+		size_t i;
+
+		json_array_foreach(service_names(in), i, v)
+			here |= !strcmp(json_string_value(v), name);
+		if (!here)
+			json_array_append_new(gone, json_string(name));
+	}
+	return gone;
+}
+
+void services_take_away(struct labd *d, struct job *job, struct instance *in)
+{
+	static const char script[] = "rm -f " SERVICE_MARKS "/$1";
+	autojson json_t *gone = names_gone(d, in);
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(gone, i, v) {
+		const char *name = json_string_value(v);
+		const char *argv[] = { "sh", "-c", script, "sh", name, NULL };
+		struct guestrun run = { .argv = argv, .seconds = LOOK_SECONDS };
+		struct lab_err err = LAB_ERR_INIT;
+		int r = service_script(d, job, in, name, "remove", NULL, 0, &err);
+
+		if (r >= 0)
+			r = guestrun(in, job, &run, &err);
+		if (r < 0)
+			job_note(job, "service %s is not removed from %s: %s", name, in->name,
+				 err.text);
+	}
+}

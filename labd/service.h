@@ -63,6 +63,12 @@ int service_start(struct labd *d, struct job *job, struct instance *in, struct j
 /** services_stale() - Whether one would get other files now: the lab or the catalogue changed */
 bool services_stale(struct labd *d, struct instance *in);
 
+/**
+ * services_take_away() - Remove from a running guest what its specification no longer has
+ * What cannot be removed is a note of the job: the guest is stopped anyway.
+ */
+void services_take_away(struct labd *d, struct job *job, struct instance *in);
+
 /** services_forget() - Its guest starts anew: it has none yet */
 void services_forget(struct labd *d, struct instance *in);
 

@@ -11,8 +11,6 @@
 #include <archive_entry.h>
 #include <string.h>
 
-#define MARKS "/var/lib/lab/setup" /* in the guest: a file for each service that was set up */
-
 static const char *text_of(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
@@ -56,10 +54,10 @@ static char *go_script(const json_t *service, bool setup, bool start)
 
 	if (!f)
 		return NULL;
-	fprintf(f, "set -eu\nmark=" MARKS "/%s\n", name);
+	fprintf(f, "set -eu\nmark=" SERVICE_MARKS "/%s\n", name);
 	if (setup)
 		fprintf(f, "[ -e $mark ] || sh -eu " SERVICE_DIR "/setup\n");
-	fprintf(f, "mkdir -p " MARKS "\n: >$mark\n");
+	fprintf(f, "mkdir -p " SERVICE_MARKS "\n: >$mark\n");
 	if (json_array_size(json_object_get(service, "units")))
 		fputs("systemctl daemon-reload\n", f);
 	json_array_foreach(json_object_get(service, "units"), i, unit)

@@ -9,6 +9,8 @@
 /* The script in the archive that sets the service up, once, and starts it */
 #define SERVICE_DIR "/run/lab"
 #define SERVICE_GO SERVICE_DIR "/go"
+/* In the guest: a file for each service that was set up on its disk */
+#define SERVICE_MARKS "/var/lib/lab/setup"
 
 /**
  * struct filled - a service's files for an instance

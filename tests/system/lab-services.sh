@@ -27,6 +27,7 @@ cat >"$S/store/start" <<'EOF'
 echo start >>/srv/start.log
 httpd -p 81 -h /srv || true
 EOF
+echo 'echo gone >/srv/removed' >"$S/store/remove"
 cat >"$S/front/service.yaml" <<'YAML'
 needs: [store]
 files: { /srv/front: { mode: 0640 } }
@@ -123,6 +124,8 @@ sed -i 's/{{lob}}/{{lab}}/' "$S/store/files/srv/index.html"
 
 lab front,store ""
 labctl up --boot "$TEST_DIR/lab.yaml"
+check_eq "removed where it was" gone "$(guest b cat /srv/removed)"
+check_eq "its mark" "" "$(guest b ls /var/lib/lab/setup)"
 check_match "store has moved" "store of lab on a" "$(guest a cat /srv/copy)"
 check_match "its name, too" "$(inst a addr)" "$(guest b ping -c 1 store)"
 labctl down lab
