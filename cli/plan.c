@@ -5,6 +5,7 @@
 #include "cli/source.h"
 #include "cli/table.h"
 
+#include "lib/num.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -56,6 +57,42 @@ static void print_fit(const json_t *fit)
 		printf("# It does not fit: %s\n", message);
 }
 
+/* Where services are, and why there was room for them */
+static void print_machines(const json_t *machines)
+{
+	char size[CELL_TEXT];
+	json_t *m, *s;
+	size_t i, k;
+
+	puts("# Services, and the memory they take:");
+	json_array_foreach(machines, i, m) {
+		json_int_t left = json_integer_value(json_object_get(m, "memory")) -
+				  json_integer_value(json_object_get(m, "system"));
+		char text[NUM_TEXT];
+
+		if (!json_array_size(json_object_get(m, "services")))
+			continue;
+		printf("#   %s, %s:", cell_string(m, "name"), cell_size(size, m, "memory"));
+		printf(" system %s", cell_size(size, m, "system"));
+		json_array_foreach(json_object_get(m, "services"), k, s) {
+			printf(", %s %s", cell_string(s, "name"), cell_size(size, s, "memory"));
+			left -= json_integer_value(json_object_get(s, "memory"));
+		}
+		printf("; %s left\n", num_size_text(text, left > 0 ? (uint64_t)left : 0));
+	}
+}
+
+static bool any_service(const json_t *machines)
+{
+	json_t *m;
+	size_t i;
+
+	json_array_foreach(machines, i, m)
+		if (json_array_size(json_object_get(m, "services")))
+			return true;
+	return false;
+}
+
 /* The rest are comments, so that the output is a lab file */
 static void print_plan(const struct cli *cli, const json_t *plan)
 {
@@ -72,6 +109,8 @@ static void print_plan(const struct cli *cli, const json_t *plan)
 	fputs(cell_string(plan, "yaml"), stdout);
 	puts("\n# What up would change:");
 	print_changes(plan);
+	if (any_service(json_object_get(plan, "machines")))
+		print_machines(json_object_get(plan, "machines"));
 	print_fit(json_object_get(plan, "fit"));
 }
 

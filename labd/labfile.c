@@ -49,6 +49,7 @@ static struct lab_reader *reader_free(struct lab_reader *r)
 		json_decref(r->insts[i].wants);
 	json_decref(r->spec);
 	json_decref(r->services);
+	json_decref(r->placed);
 	json_decref(r->ports);
 	json_decref(r->index);
 	ydoc_free(r->doc);
@@ -111,15 +112,18 @@ static bool has_services(const struct lab_reader *r)
 
 static int read_root(struct lab_reader *r, const struct ynode *root)
 {
-	static const char *const known[] = { "lab",	 "description", "identity", "key",
-					     "networks", "instances",	NULL };
+	static const char *const known[] = { "lab",	 "description", "identity",  "key",
+					     "networks", "services",	"instances", NULL };
 
 	if (!ydoc_map(r->doc, root, known)) {
 		if (ynode_null(root))
 			ydoc_problem(r->doc, root, "the file is empty");
 		return 0;
 	}
-	if (read_lab(r, root) < 0 || labfile_networks(r, labfile_given(root, "networks")) < 0 ||
+	r->list = labfile_given(root, "services");
+	if (read_lab(r, root) < 0 ||
+	    labfile_place(r, r->list, labfile_given(root, "instances")) < 0 ||
+	    labfile_networks(r, labfile_given(root, "networks")) < 0 ||
 	    labfile_instances(r, labfile_given(root, "instances")) < 0 || labfile_placed(r) < 0 ||
 	    labfile_addresses(r) < 0)
 		return -ENOMEM;
@@ -140,9 +144,10 @@ int labfile_read(const char *text, size_t len, const char *file, const struct pa
 	r->previous = previous;
 	r->spec = json_object();
 	r->services = json_object();
+	r->placed = json_object();
 	r->ports = json_object();
 	r->index = json_object();
-	if (!r->spec || !r->services || !r->ports || !r->index ||
+	if (!r->spec || !r->services || !r->placed || !r->ports || !r->index ||
 	    ydoc_load(text, len, len && *text == '{' ? MAX_SPEC : LAB_MAX_FILE, &r->doc) < 0 ||
 	    (ydoc_root(r->doc) && read_root(r, ydoc_root(r->doc)) < 0))
 		return lab_fail(err, -ENOMEM, "%s: out of memory", file);

@@ -40,6 +40,9 @@
 #define LAB_MAX_FORWARDS 16
 #define LAB_MAX_SERVICES 16 /* on an instance */
 
+/* What kernel, systemd and the agent take of an instance with services */
+#define LABFILE_SYSTEM_MEMORY (192ULL << 20)
+
 /**
  * labfile_read() - Read, check and fill in a lab file
  * @text:	YAML (or a specification as JSON)

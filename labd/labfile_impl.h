@@ -60,7 +60,9 @@ struct lab_inst {
  * @paths:	for the catalogue
  * @previous:	specification until now, or NULL
  * @spec:	what it becomes
- * @services:	services read so far: name -> defaults
+ * @services:	services read so far: name -> what is known of it
+ * @list:	`services` of the lab, or NULL
+ * @placed:	instance -> [services] where labfile_place() has put them, with those it has
  * @ports:	"port" -> [[bind, instance], ...]
  * @index:	instance name -> place in @insts
  */
@@ -68,7 +70,8 @@ struct lab_reader {
 	struct ydoc *doc;
 	const struct paths *paths;
 	const json_t *previous;
-	json_t *spec, *services, *ports, *index;
+	json_t *spec, *services, *placed, *ports, *index;
+	const struct ynode *list;
 	struct lab_net nets[LAB_MAX_NETWORKS];
 	size_t nnets;
 	struct lab_inst insts[LAB_MAX_INSTANCES];
@@ -129,17 +132,30 @@ int labfile_instances(struct lab_reader *r, const struct ynode *n);
 /** labfile_needs() - Resolve what instances need, refuse cycles; 0 or -ENOMEM */
 int labfile_needs(struct lab_reader *r);
 
+/* labfile_place.c */
+
+/** labfile_place() - Find instances for the `services` of a lab; before they are read */
+int labfile_place(struct lab_reader *r, const struct ynode *services,
+		  const struct ynode *instances);
+
 /* labfile_service.c */
 
 /**
- * labfile_services() - Read an instance's `services` with what they bring
+ * labfile_service() - A service by the name at @at (borrowed)
+ * Return: JSON null after a problem, NULL if memory ran out
+ */
+const json_t *labfile_service(struct lab_reader *r, const struct ynode *at);
+
+/**
+ * labfile_services() - Read an instance's `services`, and those placed on it, with what they bring
  * @ret_names:	["keystone"]; new reference
  * @ret:	{"memory", "vcpus", "needs", "repair", "forward"}, those that they
  *		give; new reference
  *
  * Return: 0 or -ENOMEM
  */
-int labfile_services(struct lab_reader *r, const struct ynode *n, json_t **ret_names, json_t **ret);
+int labfile_services(struct lab_reader *r, const struct lab_inst *inst, json_t **ret_names,
+		     json_t **ret);
 
 /** labfile_placed() - All instances are read: check what is where, give them their image */
 int labfile_placed(struct lab_reader *r);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "labd/labfile_impl.h"
 #include "lib/names.h"
+#include "lib/num.h"
 #include "lib/util.h"
 
 #include <ctype.h>
@@ -33,7 +34,7 @@ static int read_image(struct lab_reader *r, const struct lab_inst *inst)
 	if (n && !not_chosen(n))
 		ydoc_name(r->doc, n, "an image's name", &name);
 	else if (!n && !not_chosen(ynode_get(inst->node, "image")) &&
-		 !labfile_given(inst->node, "services"))
+		 !labfile_given(inst->node, "services") && !json_object_get(r->placed, inst->name))
 		ydoc_problem(r->doc, ynode_name(inst->node),
 			     "instance '%s' has neither an image nor services", inst->name);
 	return put(inst->spec, "image", json_string(name));
@@ -51,14 +52,25 @@ static int read_vcpus(struct lab_reader *r, const struct lab_inst *inst, const j
 	return put(inst->spec, "vcpus", json_integer((json_int_t)vcpus));
 }
 
+/* With an image of its own it may be another system than the one whose services these are */
+static void too_small(struct lab_reader *r, const struct ynode *n, const struct lab_inst *inst,
+		      uint64_t has, uint64_t needs)
+{
+	char a[NUM_TEXT], b[NUM_TEXT];
+
+	ydoc_problem(r->doc, n, "instance '%s' has %s, but its services and the system need %s",
+		     inst->name, num_size_text(a, has), num_size_text(b, needs));
+}
+
 static int read_memory(struct lab_reader *r, const struct lab_inst *inst, const json_t *defaults)
 {
 	const struct ynode *n = labfile_given(inst->node, "memory");
 	const json_t *value = json_object_get(defaults, "memory");
 	uint64_t memory = value ? (uint64_t)json_integer_value(value) : DEFAULT_MEMORY;
 
-	if (n)
-		ydoc_size(r->doc, n, LAB_MIN_MEMORY, LAB_MAX_MEMORY, 1 << 20, &memory);
+	if (n && ydoc_size(r->doc, n, LAB_MIN_MEMORY, LAB_MAX_MEMORY, 1 << 20, &memory) && value &&
+	    !labfile_given(inst->node, "image") && memory < (uint64_t)json_integer_value(value))
+		too_small(r, n, inst, memory, (uint64_t)json_integer_value(value));
 	return put(inst->spec, "memory", json_integer((json_int_t)memory));
 }
 
@@ -234,7 +246,7 @@ static int read_instance(struct lab_reader *r, struct lab_inst *inst)
 
 	if (!ydoc_map(r->doc, inst->node, known) && ydoc_problems(r->doc) != before)
 		return 0; /* something else than an instance */
-	if (labfile_services(r, labfile_given(inst->node, "services"), &names, &defaults) < 0)
+	if (labfile_services(r, inst, &names, &defaults) < 0)
 		return -ENOMEM;
 	inst->wants = json_incref(json_object_get(defaults, "needs"));
 	/* `needs` has its place here and is filled when all instances are known */

@@ -21,8 +21,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SYSTEM_MEMORY (192ULL << 20) /* kernel, systemd and what runs in each guest */
-
 static void cleanup_doc(struct ydoc **doc)
 {
 	ydoc_free(*doc);
@@ -81,10 +79,10 @@ static json_t *load_service(struct lab_reader *r, const struct ynode *at)
 }
 
 /*
- * A service by name (borrowed); NULL: out of memory. A good one is read once a
+ * A good one is read once a
  * lab file; a bad one each time, so that every place that names it is told.
  */
-static const json_t *find_service(struct lab_reader *r, const struct ynode *at)
+const json_t *labfile_service(struct lab_reader *r, const struct ynode *at)
 {
 	json_t *service = json_object_get(r->services, at->text);
 
@@ -104,7 +102,7 @@ static json_int_t number(const json_t *o, const char *key)
 static int merge_size(json_t *into, const json_t *service)
 {
 	json_int_t before = number(into, "memory");
-	json_int_t memory = (before ? before : (json_int_t)SYSTEM_MEMORY) +
+	json_int_t memory = (before ? before : (json_int_t)LABFILE_SYSTEM_MEMORY) +
 			    number(service, "memory");
 	json_int_t vcpus = MAX(number(into, "vcpus"), number(service, "vcpus"));
 
@@ -138,22 +136,29 @@ static int merge_list(json_t *into, const json_t *service, const char *key)
 	return 0;
 }
 
+static bool has_name(const json_t *list, const char *name)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+		if (!strcmp(json_string_value(v), name))
+			return true;
+	return false;
+}
+
 static int add_service(struct lab_reader *r, const struct ynode *n, json_t *names, json_t *into)
 {
 	const json_t *service;
 	const char *name;
-	size_t i;
-	json_t *v;
 
 	if (!ydoc_name(r->doc, n, "a service's name", &name))
 		return 0;
-	json_array_foreach(names, i, v) {
-		if (strcmp(json_string_value(v), name))
-			continue;
+	if (has_name(names, name)) {
 		ydoc_problem(r->doc, n, "service '%s' is given twice", name);
 		return 0;
 	}
-	service = find_service(r, n);
+	service = labfile_service(r, n);
 	if (!service || json_array_append_new(names, json_string(name)) < 0)
 		return -ENOMEM;
 	if (merge_size(into, service) < 0 || merge_list(into, service, "needs") < 0 ||
@@ -162,19 +167,40 @@ static int add_service(struct lab_reader *r, const struct ynode *n, json_t *name
 	return 0;
 }
 
-int labfile_services(struct lab_reader *r, const struct ynode *n, json_t **ret_names, json_t **ret)
+/* Those of the lab's list that were placed here */
+static int add_placed(struct lab_reader *r, const struct lab_inst *inst, json_t *names,
+		      json_t *into)
 {
+	const json_t *placed = json_object_get(r->placed, inst->name), *v;
+	const struct ynode *n = r->list ? r->list->child : NULL;
+	size_t i;
+
+	for (; n; n = n->next)
+		json_array_foreach(placed, i, v)
+			if (n->type == YNODE_SCALAR && !strcmp(n->text, json_string_value(v)) &&
+			    !has_name(names, n->text) && add_service(r, n, names, into) < 0)
+				return -ENOMEM;
+	return 0;
+}
+
+int labfile_services(struct lab_reader *r, const struct lab_inst *inst, json_t **ret_names,
+		     json_t **ret)
+{
+	const struct ynode *n = labfile_given(inst->node, "services");
 	autojson json_t *names = json_array(), *into = json_object();
 
 	if (!names || !into)
 		return -ENOMEM;
-	if (n && n->type == YNODE_LIST && n->count > LAB_MAX_SERVICES)
-		ydoc_problem(r->doc, ynode_name(n), "expected at most %d services, found %zu",
-			     LAB_MAX_SERVICES, n->count);
-	else if (n && ydoc_list(r->doc, n, "services"))
+	if (n && ydoc_list(r->doc, n, "services"))
 		for (const struct ynode *v = n->child; v; v = v->next)
 			if (add_service(r, v, names, into) < 0)
 				return -ENOMEM;
+	if (add_placed(r, inst, names, into) < 0)
+		return -ENOMEM;
+	if (json_array_size(names) > LAB_MAX_SERVICES)
+		ydoc_problem(r->doc, ynode_name(n ? n : inst->node),
+			     "expected at most %d services, found %zu", LAB_MAX_SERVICES,
+			     json_array_size(names));
 	*ret_names = steal_ptr(names);
 	*ret = steal_ptr(into);
 	return 0;

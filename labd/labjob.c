@@ -114,8 +114,7 @@ static int apply_changes(struct labd *d, struct job *job, struct lab *lab, struc
 		if (!strcmp(action, "restart")) {
 			services_take_away(d, job, in);
 			r = boot_stop(d, job, in, true, err);
-		}
-		else if (!strcmp(action, "change"))
+		} else if (!strcmp(action, "change"))
 			r = startset_refresh(d, in, err);
 	}
 	return r;

@@ -7,6 +7,7 @@
 #include "labd/imagejob.h"
 #include "labd/labfile.h"
 #include "labd/network.h"
+#include "labd/service.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -105,6 +106,33 @@ json_t *plan_images(struct labd *d, const json_t *spec)
 	return list;
 }
 
+/* Which services each machine has, and what they take of its memory */
+static json_t *machines(struct labd *d, const json_t *spec)
+{
+	json_t *list = json_array(), *in;
+	const char *name;
+	const json_t *v;
+	size_t i;
+
+	json_object_foreach(json_object_get(spec, "instances"), name, in) {
+		json_t *services = json_array();
+
+		json_array_foreach(json_object_get(in, "services"), i, v) {
+			autojson json_t *s = NULL;
+
+			if (!service_load(&d->paths, json_string_value(v), &s, NULL))
+				json_array_append_new(services,
+						      json_pack("{s:O s:O}", "name", v, "memory",
+								json_object_get(s, "memory")));
+		}
+		json_array_append_new(list, json_pack("{s:s s:O s:I s:o}", "name", name, "memory",
+						      json_object_get(in, "memory"), "system",
+						      (json_int_t)LABFILE_SYSTEM_MEMORY, "services",
+						      services));
+	}
+	return list;
+}
+
 int plan_make(struct labd *d, const char *text, const char *file, json_t **ret,
 	      json_t **ret_problems, struct lab_err *err)
 {
@@ -127,8 +155,9 @@ int plan_make(struct labd *d, const char *text, const char *file, json_t **ret,
 	r = fit_check(d, name, spec, &fit, err);
 	if (r < 0)
 		return r;
-	*ret = json_pack("{s:O s:s s:O s:O s:o}", "spec", spec, "yaml", yaml, "changes", changes,
-			 "fit", fit, "images", plan_images(d, spec));
+	*ret = json_pack("{s:O s:s s:O s:O s:o s:o}", "spec", spec, "yaml", yaml, "changes",
+			 changes, "fit", fit, "images", plan_images(d, spec), "machines",
+			 machines(d, spec));
 	return 0;
 }
 

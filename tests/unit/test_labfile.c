@@ -95,8 +95,8 @@ static const struct bad bad_files[] = {
 	/* keys */
 	{ "instances: {}\n", "1:1: expected the key lab: the lab's name" },
 	{ LAB "instnaces: {}\n", "2:1: unknown key 'instnaces'; did you mean 'instances'?" },
-	{ LAB "x: 1\n",
-	  "2:1: unknown key 'x'; known are: lab, description, identity, key, networks, instances" },
+	{ LAB "x: 1\n", "2:1: unknown key 'x'; known are: lab, description, identity, key, "
+			"networks, services, instances" },
 	{ LAB "lab: u\n", "2:1: 'lab' is given twice, first in line 1" },
 	{ TINY " }\n  b: { image: tiny }\n  a: { image: tiny }\n",
 	  "5:3: 'a' is given twice, first in line 3" },
@@ -165,8 +165,19 @@ static const struct bad bad_files[] = {
 	{ LAB "instances: { a: { services: [keystone] } }\n",
 	  "2:29: instance 'a' needs service 'database', which no instance of this lab carries" },
 	{ LAB "instances: { a: { services: [broken] } }\n",
-	  "2:30: service 'broken': tests/unit/labfile/services/broken/service.yaml:1:9: expected a "
+	  "2:30: service broken: tests/unit/labfile/services/broken/service.yaml:1:9: expected a "
 	  "size such as 512M, found 'lots'" },
+	{ LAB "services: [rabbit]\ninstances: { a: { memory: 512M }, b: { image: x } }\n",
+	  "2:12: service 'rabbit' needs 1 GiB and fits on no instance: a has 320 MiB left" },
+	{ LAB "services: [alone, database]\ninstances: { a: {} }\n",
+	  "2:12: service 'alone' needs 0 B and fits on no instance: a has 1023 GiB left and a "
+	  "service it must be apart from" },
+	{ LAB "services: [x]\n", "2:12: there is no service 'x': labctl ls services" },
+	{ LAB "services: [web]\n",
+	  "2:12: service 'web' needs 0 B and fits on no instance: there is none without an image "
+	  "of its own" },
+	{ LAB "instances: { a: { services: [rabbit], memory: 1G } }\n",
+	  "2:47: instance 'a' has 1 GiB, but its services and the system need 1.2 GiB" },
 	/* needs */
 	{ TINY ", needs: [b] }\n  bb: { image: tiny }\n",
 	  "3:29: unknown instance 'b'; known are: bb" },
@@ -179,10 +190,10 @@ static const struct bad bad_files[] = {
 	  "3:28: expected a list of instances, found 'b'" },
 	{ TINY ", needs: [b] }\n  b: { image: tiny, needs: [c] }\n"
 	       "  c: { image: tiny, needs: [a] }\n",
-	  "5:29: needs form a cycle: a -> b -> c -> a" },
+	  "3:29: needs form a cycle: a -> b -> c -> a" },
 	{ LAB "instances:\n  db: { services: [database], needs: [id] }\n"
 	      "  id: { services: [keystone] }\n",
-	  "4:19: needs form a cycle: db -> id -> db" },
+	  "3:39: needs form a cycle: db -> id -> db" },
 	/* networks */
 	{ LAB "networks: { a: { cidr: 10.0.0.0/8 }, b: { cidr: 10.9.0.0/16 } }\n",
 	  "2:49: network 'b' (10.9.0.0/16) overlaps network 'a' (10.0.0.0/8)" },
@@ -297,6 +308,7 @@ static const struct bad bad_files[] = {
 	  "4:31: port 80 of the host is given twice: instance 'a' has it" },
 	{ LAB "instances:\n  d: { services: [database] }\n  a: { services: [keystone] }\n"
 	      "  b: { services: [keystone] }\n",
+	  "5:18: instance 'b' has service 'keystone', which instance 'a' has already\n"
 	  "5:18: port 15000 of the host is given twice: instance 'a' has it" },
 	/* several at once, in the order of the file */
 	{ "lab: a/b\nnetworks: { n: { mtu: 1 } }\n"
@@ -458,6 +470,52 @@ static void test_services(void **state)
 		"\"ready\": [{\"agent\": true, \"timeout\": 300}],"
 		"\"forward\": [{\"host\": 8443, \"bind\": \"0.0.0.0\", \"guest\": 443}],"
 		"\"protect\": true}}, \"key\": \"abc\"}");
+}
+
+/* Where the services of the lab's own list are: "INSTANCE: SERVICE SERVICE, ..." */
+static void check_places(const char *text, const json_t *previous, const char *expected)
+{
+	autojson json_t *spec = read_good(text, previous);
+	char got[400] = "";
+	const char *name;
+	const json_t *v;
+	json_t *in;
+	size_t i, n = 0;
+
+	json_object_foreach(json_object_get(spec, "instances"), name, in) {
+		n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%s:", n ? ", " : "", name);
+		json_array_foreach(json_object_get(in, "services"), i, v)
+			n += (size_t)snprintf(got + n, sizeof(got) - n, " %s",
+					      json_string_value(v));
+	}
+	assert_string_equal(got, expected);
+}
+
+static void test_places(void **state)
+{
+	autojson json_t *before = read_good("lab: t\ninstances: { a: { services: [rabbit] }, b: { "
+					    "services: [database] } }\n",
+					    NULL);
+
+	(void)state;
+	/* the largest first, each where most is left */
+	check_places("lab: t\nservices: [database, rabbit]\n"
+		     "instances: { a: { memory: 1200M }, b: { memory: 2G } }\n",
+		     NULL, "a: database, b: rabbit");
+	/* what an instance has stays there, and takes its memory; one with an image is no machine
+	 */
+	check_places("lab: t\nservices: [database, keystone]\ninstances:\n"
+		     "  a: { memory: 2G, services: [rabbit] }\n"
+		     "  b: { memory: 2G }\n  c: { image: x }\n",
+		     NULL, "a: rabbit, b: database keystone, c:");
+	/* they stay where they were */
+	check_places("lab: t\nservices: [database, rabbit]\n"
+		     "instances: { a: { memory: 4G }, b: { memory: 2G } }\n",
+		     before, "a: rabbit, b: database");
+	/* apart, and one that may be on many */
+	check_places("lab: t\nservices: [alone, database, alone]\n"
+		     "instances: { a: { memory: 2G }, b: {}, c: {} }\n",
+		     NULL, "a: alone, b: database, c: alone");
 }
 
 static const char *addr_of(const json_t *spec, const char *instance)
@@ -731,10 +789,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bad),	      cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_many_problems), cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_services),      cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_yaml),
-		cmocka_unit_test(test_changes),	      cmocka_unit_test(test_out_of_memory),
-		cmocka_unit_test(test_manual),	      cmocka_unit_test(test_shipped),
+		cmocka_unit_test(test_services),      cmocka_unit_test(test_places),
+		cmocka_unit_test(test_addresses),     cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_yaml),	      cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_shipped),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
