@@ -315,8 +315,8 @@ static const struct bad bad_files[] = {
 	  "instances:\n  a: { image: x, needs: [b], vcpus: 0 }\n  b: { image: x, needs: [a] }\n",
 	  "1:6: expected a lab's name " RULE ", found 'a/b'\n"
 	  "2:23: expected a number from 576 to 9216, found '1'\n"
-	  "4:37: expected a number from 1 to 64, found '0'\n"
-	  "5:26: needs form a cycle: a -> b -> a" },
+	  "4:26: needs form a cycle: a -> b -> a\n"
+	  "4:37: expected a number from 1 to 64, found '0'" },
 };
 
 static void test_bad(void **state)
