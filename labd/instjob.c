@@ -95,6 +95,15 @@ static int do_resume(struct labd *d, struct job *job, struct instance *in, struc
 	return r;
 }
 
+/* Its guest starts anew: so do its services */
+static int do_booted(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	if (!json_array_size(service_names(in)))
+		return boot_wait_ready(d, job, in, job_item(job, in->name), err);
+	services_forget(d, in);
+	return start_again(d, job, in, err);
+}
+
 static int do_reboot(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
 	struct qmp *q = boot_monitor(d, in, err);
@@ -102,10 +111,7 @@ static int do_reboot(struct labd *d, struct job *job, struct instance *in, struc
 
 	if (!r && !strcmp(in->state, "paused"))
 		r = do_resume(d, job, in, err);
-	if (r < 0 || !json_array_size(service_names(in)))
-		return r < 0 ? r : boot_wait_ready(d, job, in, job_item(job, in->name), err);
-	services_forget(d, in);
-	return start_again(d, job, in, err);
+	return r < 0 ? r : do_booted(d, job, in, err);
 }
 
 static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
@@ -118,6 +124,16 @@ static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct l
 
 static int do_probe(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
+	bool good;
+
+	pthread_mutex_lock(&d->lock);
+	good = services_ready(in);
+	pthread_mutex_unlock(&d->lock);
+	/* the labd that started them has died over it */
+	if (!good) {
+		instance_set_ready(d, in, "no", "its services: labctl up");
+		return 0;
+	}
 	return boot_wait_ready(d, job, in, job_item(job, in->name), err);
 }
 
@@ -157,6 +173,7 @@ static const struct action actions[] = {
 	{ "start", do_start, -1 }, { "stop", do_stop, -1 },    { "kill", do_kill, -1 },
 	{ "pause", do_pause, 1 },  { "resume", do_resume, 1 }, { "reboot", do_reboot, 1 },
 	{ "nmi", do_nmi, 1 },	   { "probe", do_probe, 1 },   { "ended", do_ended, 1 },
+	{ "booted", do_booted, 1 },
 };
 
 /* Claim once the other job has ended; the instance may be gone by then */
@@ -290,7 +307,7 @@ int labjob_instance(struct labd *d, const char *lab_name, const char *name, cons
 	r = labjob_find(d, lab_name, name, &lab, &in, err);
 	if (r < 0)
 		return r;
-	if (!a || !strcmp(action, "probe") || !strcmp(action, "ended"))
+	if (!a || a->run == do_probe || a->run == do_ended || a->run == do_booted)
 		return lab_fail(err, -EINVAL,
 				"'%s' cannot be asked of an instance: start, stop, kill, pause, "
 				"resume, reset, reboot, nmi can",
@@ -335,6 +352,14 @@ void labjob_ended(struct labd *d, struct instance *in)
 	int64_t job;
 
 	(void)start_action(d, in, find_action("ended"), false, &job, NULL);
+}
+
+void labjob_booted(struct labd *d, struct instance *in)
+{
+	int64_t job;
+
+	if (json_array_size(service_names(in)))
+		(void)start_action(d, in, find_action("booted"), false, &job, NULL);
 }
 
 static int drop_from_spec(json_t *spec, void *arg, struct lab_err *err)

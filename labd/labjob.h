@@ -65,6 +65,9 @@ int labjob_rename(struct labd *d, const char *lab, const char *name, const char 
 /** labjob_probe() - Probe a running instance again; started after an adoption */
 void labjob_probe(struct labd *d, struct instance *in);
 
+/** labjob_booted() - A running guest has booted again by itself; the lock is held */
+void labjob_booted(struct labd *d, struct instance *in);
+
 /** labjob_ended() - A running instance's QEMU has ended by itself */
 void labjob_ended(struct labd *d, struct instance *in);
 

@@ -51,6 +51,15 @@ static void on_message(struct guest *g, const json_t *msg)
 			 "paused because the guest's kernel panicked: labctl logs, labctl reboot");
 }
 
+/* From inside: what labd asks for is done by a job, which deals with it */
+static bool is_reboot(const json_t *msg)
+{
+	const char *event = json_string_value(json_object_get(msg, "event"));
+	const json_t *guest = json_object_get(json_object_get(msg, "data"), "guest");
+
+	return event && !strcmp(event, "RESET") && json_is_true(guest);
+}
+
 static struct instance *instance_of(struct labd *d, const struct guest *g)
 {
 	struct instance *in;
@@ -99,6 +108,8 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *arg
 		/* of a claimed one it is shown when the job has ended */
 		if (in && !in->job && !in->lab->job && s->g->why[0] && strcmp(in->state, "paused"))
 			show_stopped(s->d, in);
+		if (in && !in->job && !in->lab->job && is_reboot(msg))
+			labjob_booted(s->d, in);
 		pthread_mutex_unlock(&s->d->lock);
 		json_decref(msg);
 	}

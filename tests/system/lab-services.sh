@@ -95,6 +95,11 @@ labctl start lab/b
 check_eq "setups" once "$(guest b cat /srv/setup.log)"
 check_eq "starts" "start start" "$(guest b cat /srv/start.log | xargs)"
 
+# a guest that boots again by itself gets them again
+guest b reboot -f || true
+again() { [ "$(service b store)" = ready ] && [ "$(guest b cat /srv/start.log | xargs)" = "start start start" ]; }
+wait_for "store after a reboot from inside" 60 again
+
 # ---- a golden, and labd killed -----------------------------------------------------------
 
 labctl golden lab
@@ -102,7 +107,7 @@ labctl reset lab
 check_eq "state of front after a reset" ready "$(service a front)"
 check_eq "repaired" "" "$(guest a test -e /srv/repaired)"
 labctl up --no-golden "$TEST_DIR/lab.yaml"
-check_eq "starts after a reset and another up" "start start" "$(guest b cat /srv/start.log | xargs)"
+check_eq "starts after a reset and another up" "start start start" "$(guest b cat /srv/start.log | xargs)"
 labd_kill
 labd_start
 
