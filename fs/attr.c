@@ -31,6 +31,8 @@ const struct class *const classes[CLASS_COUNT] = {
 	[CLASS_NETWORK] = &class_network,
 	[CLASS_PORTS] = &class_ports,
 	[CLASS_PORT] = &class_port,
+	[CLASS_SERVICES] = &class_services,
+	[CLASS_SERVICE] = &class_service,
 };
 
 static const json_t *value_of(const struct ref *ref, const char *key)

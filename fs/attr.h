@@ -46,6 +46,8 @@ enum class_id {
 	CLASS_NETWORK,
 	CLASS_PORTS,
 	CLASS_PORT,
+	CLASS_SERVICES,
+	CLASS_SERVICE,
 	CLASS_COUNT,
 };
 
@@ -173,6 +175,7 @@ extern const struct class class_disks, class_disk, class_nics, class_nic;
 extern const struct class class_member_snapshots, class_member_snapshot;
 extern const struct class class_snapshots, class_snapshot;
 extern const struct class class_networks, class_network, class_ports, class_port;
+extern const struct class class_services, class_service;
 
 /* Values shown from ref->entry->key of the object, or of its part if it has one */
 int show_string(const struct ref *ref, FILE *out);

@@ -183,6 +183,7 @@ static const struct entry lab_entries[] = {
 	{ .name = "instances", .type = ENTRY_DIR, .dir = CLASS_INSTANCES },
 	{ .name = "snapshots", .type = ENTRY_DIR, .dir = CLASS_SNAPSHOTS },
 	{ .name = "networks", .type = ENTRY_DIR, .dir = CLASS_NETWORKS },
+	{ .name = "services", .type = ENTRY_DIR, .dir = CLASS_SERVICES },
 	{ .name = "state",
 	  .type = ENTRY_TEXT,
 	  .mode = 0644,

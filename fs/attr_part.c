@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * attr_part.c - parts of objects that the store has no numbers for: disks and
- * nics of an instance, ports of a network
+ * attr_part.c - parts of objects that the store has no numbers for: disks, nics
+ * and services of an instance, ports of a network
  *
  * Their inode numbers come from a hash of the name beside the object's id, so
  * that they stay the same when the list changes its order.
@@ -236,4 +236,95 @@ const struct class class_ports = {
 	.kind = KIND_NETWORK,
 	.members = &ports_members,
 	.removable = ports_removable,
+};
+
+/* ---- services: parts of the lab's instances, in a directory of the lab ---------------- */
+
+/* With the instance behind it if the lab has the service more than once, as compute:node2 */
+static void service_name(const char *name, const struct item *in, const struct item *all, int n,
+			 char *buf, size_t size)
+{
+	size_t count = 0, i;
+	json_t *s;
+
+	for (int k = 0; k < n; k++)
+		json_array_foreach(json_object_get(all[k].json, "service_states"), i, s)
+			count += !strcmp(part_name(s), name);
+	snprintf(buf, size, "%s%s%s", name, count > 1 ? ":" : "", count > 1 ? in->name : "");
+}
+
+static int services_list(const struct ref *dir, member_fn fn, void *arg)
+{
+	char name[2 * NAME_MAX_LEN + 2];
+	struct item *items;
+	int n = model_list(KIND_INSTANCE, dir->item.id, &items);
+	bool more = true;
+
+	for (int k = 0; k < n && more; k++) {
+		const json_t *list = json_object_get(items[k].json, "service_states"), *s;
+		size_t i;
+
+		json_array_foreach(list, i, s) {
+			struct node node = { .class = CLASS_SERVICE,
+					     .id = items[k].id,
+					     .sub = part_number(list, i) };
+
+			service_name(part_name(s), &items[k], items, n, name, sizeof(name));
+			more = more && fn(arg, name, &node);
+		}
+	}
+	if (n >= 0)
+		model_list_free(items, n);
+	return MIN(n, 0);
+}
+
+static bool service_part(struct ref *ref)
+{
+	ref->part = find_part(json_object_get(ref->item.json, "service_states"), ref->node.sub);
+	return ref->part;
+}
+
+static int show_instance(const struct ref *ref, FILE *out)
+{
+	fputs(ref->item.name, out);
+	return 0;
+}
+
+static int show_ready(const struct ref *ref, FILE *out)
+{
+	fputs(strcmp(attr_string(ref, "state"), "ready") ? "no" : "yes", out);
+	return 0;
+}
+
+static const struct entry service_entries[] = {
+	{ .name = "state", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_string },
+	{ .name = "instance", .type = ENTRY_TEXT, .mode = 0444, .show = show_instance },
+	{ .name = "ready", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_ready },
+	{ .name = "error", .type = ENTRY_TEXT, .mode = 0444, .key = "text", .show = show_string },
+};
+
+/* Services come and go with the lab's spec */
+static int service_removable(const struct ref *ref, struct lab_err *err)
+{
+	return class_lab.removable(ref, err);
+}
+
+const struct class class_service = {
+	.mode = S_IFDIR | 0755,
+	.up = CLASS_SERVICES,
+	.kind = KIND_INSTANCE,
+	.entries = service_entries,
+	.nentries = ARRAY_SIZE(service_entries),
+	.part = service_part,
+	.removable = service_removable,
+};
+
+static const struct members services_members = { .list = services_list };
+
+const struct class class_services = {
+	.mode = S_IFDIR | 0755,
+	.up = CLASS_LAB,
+	.kind = KIND_LAB,
+	.members = &services_members,
+	.removable = service_removable,
 };

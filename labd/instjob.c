@@ -170,9 +170,9 @@ struct action {
 };
 
 static const struct action actions[] = {
-	{ "start", do_start, -1 }, { "stop", do_stop, -1 },    { "kill", do_kill, -1 },
-	{ "pause", do_pause, 1 },  { "resume", do_resume, 1 }, { "reboot", do_reboot, 1 },
-	{ "nmi", do_nmi, 1 },	   { "probe", do_probe, 1 },   { "ended", do_ended, 1 },
+	{ "start", do_start, -1 },  { "stop", do_stop, -1 },	{ "kill", do_kill, -1 },
+	{ "pause", do_pause, 1 },   { "resume", do_resume, 1 }, { "reboot", do_reboot, 1 },
+	{ "nmi", do_nmi, 1 },	    { "probe", do_probe, 1 },	{ "ended", do_ended, 1 },
 	{ "booted", do_booted, 1 },
 };
 

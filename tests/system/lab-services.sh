@@ -86,6 +86,14 @@ check_eq "a list" "$(printf 'store on b: x y\nfront on a:')" "$(guest a cat /srv
 check_eq "mode of a file" 640 "$(guest a stat -c %a /srv/front)"
 check_eq "setups" once "$(guest b cat /srv/setup.log)"
 
+mkdir "$TEST_DIR/mnt"
+labctl mount "$TEST_DIR/mnt"
+M=$TEST_DIR/mnt/labs/lab/services
+check_eq "services in the tree" "front store" "$(cd "$M" && echo *)"
+check_eq "store in the tree" "ready b yes" "$(cat "$M"/store/{state,instance,ready} | xargs)"
+try_rm() { rm -r "$M/store"; }
+check_fails 1 "resource busy" try_rm
+
 # again changes nothing; after a boot it is started, but not set up
 labctl up --no-golden "$TEST_DIR/lab.yaml"
 check_eq "starts" start "$(guest b cat /srv/start.log)"
@@ -118,6 +126,7 @@ check_eq "state of store with another labd" ready "$(service b store)"
 lab front,broken store
 check_fails 1 "service broken: .*tcp 99.*words of its log" labctl up --boot "$TEST_DIR/lab.yaml"
 check_eq "state of broken" failed "$(service a broken)"
+check_match "error of broken in the tree" "tcp 99" "$(cat "$M/broken/error")"
 check_eq "ready of a" no "$(inst a ready)"
 check_eq "state of front beside it" ready "$(service a front)"
 
@@ -133,4 +142,8 @@ check_eq "removed where it was" gone "$(guest b cat /srv/removed)"
 check_eq "its mark" "" "$(guest b ls /var/lib/lab/setup)"
 check_match "store has moved" "store of lab on a" "$(guest a cat /srv/copy)"
 check_match "its name, too" "$(inst a addr)" "$(guest b ping -c 1 store)"
+check_eq "store has moved in the tree" a "$(cat "$M/store/instance")"
+labctl check lab
+check_fails 1 "lab lab has no service nothing" labctl check lab nothing
+labctl umount "$TEST_DIR/mnt"
 labctl down lab
