@@ -78,17 +78,6 @@ static int add_service(struct composing *c, const json_t *service)
 	return add_script(c, service, "build");
 }
 
-/* labd starts services in the order of their needs; nothing starts by itself */
-static void disable_units(struct composing *c)
-{
-	const json_t *s, *unit;
-	size_t i, j;
-
-	json_array_foreach(c->services, i, s)
-		json_array_foreach(json_object_get(s, "units"), j, unit)
-			fprintf(c->script, "systemctl disable %s\n", json_string_value(unit));
-}
-
 static int add_all(struct composing *c)
 {
 	const json_t *s;
@@ -105,8 +94,8 @@ static int add_all(struct composing *c)
 	for (i = json_array_size(c->services); !r && i-- > 0;)
 		r = add_script(c, json_array_get(c->services, i), "build-end");
 	fprintf(c->script, "sed -i '/^127.0.0.1 localhost /d' /etc/hosts\n");
-	disable_units(c);
-	fprintf(c->script, "rm -rf %s\n", SCRIPTS);
+	/* what packages enable: labd starts services, in the order of their needs */
+	fprintf(c->script, "systemctl preset-all\nrm -rf %s\n", SCRIPTS);
 	return r;
 }
 
