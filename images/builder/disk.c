@@ -80,8 +80,7 @@ static int seal(const struct builder *b, const char *name, json_t *manifest, con
 static int to_qcow2(const struct builder *b, const char *raw, const char *qcow2, bool compress,
 		    struct lab_err *err)
 {
-	/* -q: says nothing, which it does not do anyway */
-	const char *how = compress ? "-c" : "-q";
+	const char *how = compress ? "-c" : "-q"; /* -q: quiet, which it is anyway */
 	const char *argv[] = {
 		"qemu-img",	      "convert", how,	 "-f", "raw",	 "-O", "qcow2", "-o",
 		"lazy_refcounts=off", "-T",	 "none", "-t", "unsafe", raw,  qcow2,	NULL

@@ -14,7 +14,8 @@ labctl image manifest server >manifest.json
 check_eq "boot" firmware "$(jq -r .boot manifest.json)"
 check_eq "kernel beside it" null "$(jq -r .kernel manifest.json)"
 check_eq "size of the disk" $((128 << 20)) "$(qemu-img info --output=json "$IMAGE" | jq '."virtual-size"')"
-size=$(stat -Lc %s "$IMAGE")
+labctl image export server ./server.qcow2
+size=$(stat -c %s server.qcow2)
 say "the image has $size bytes"
 [ "$size" -le 25000000 ] || fail "the image has $size bytes, which is more than 25 MB"
 
@@ -212,6 +213,18 @@ check_eq "ssh as lab" lab "$(in_server one lab@127.0.0.1 id -un)"
 check_eq "ssh as root" "root web-1" "$(in_server one root@127.0.0.1 'echo $(id -un) $(hostname)')"
 check_eq "user-data" "user-data of web-1 by root" "$(in_server one root@127.0.0.1 cat /var/log/user-data.log)"
 check_fails 255 "Permission denied" in_server two root@127.0.0.1 true
+
+say "a user at the screen"
+screen() { in_server one root@127.0.0.1 fold -w 80 /dev/vcs1 | sed 's/ *$//' | grep -qx -- "$1"; }
+press() { monitor "${@/#/sendkey }"; }
+wait_for "the prompt" 30 screen "web-1 login:"
+press l a b ret
+wait_for "the question for the password" 30 screen "Password:"
+press l a b ret
+wait_for "a shell" 30 screen 'lab@web-1:~\$'
+press i d spc minus u ret
+wait_for "the answer" 30 screen 1000
+press e x i t ret
 
 say "a nic that is plugged in later"
 monitor "netdev_add user,id=late,net=10.0.9.0/24" "device_add virtio-net-pci,netdev=late,id=late"
