@@ -196,7 +196,8 @@ BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-d
 	     libcap-ng-dev libext2fs-dev comerr-dev libarchive-dev libcrypt-dev scdoc
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
-TEST_DEPS = libcmocka-dev iproute2 iputils-ping nftables jq procps sqlite3 util-linux
+TEST_DEPS = libcmocka-dev genisoimage iproute2 iputils-ping jq mtools nftables openssh-client procps sqlite3 \
+	    util-linux
 BENCH_DEPS = libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell
 

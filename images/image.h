@@ -97,7 +97,7 @@ int image_import(int fd, const char *format, const char *dir, const struct image
  * image_export() - Write an image's disk as one file
  * @dir:	the image
  * @path:	file to make; must not exist
- * @format:	"qcow2" or "raw"
+ * @format:	"qcow2", which is a copy of the image's own file, or "raw"
  */
 int image_export(const char *dir, const char *path, const char *format,
 		 const struct image_progress *progress, struct lab_err *err);

@@ -159,9 +159,10 @@ int image_export(const char *dir, const char *path, const char *format,
 		return lab_fail(err, -EEXIST, "export: %s exists already", path);
 	if (!*io_path(tmp, "%s.%d.tmp", path, gettid()))
 		return lab_fail(err, -ENAMETOOLONG, "export: %.200s...: name too long", path);
-	r = source_options(source, sizeof(source), fd, "qcow2");
+	/* ours stands on nothing: as a qcow2 it goes out byte for byte, compressed if it is */
+	r = source_options(source, sizeof(source), fd, strcmp(format, "qcow2") ? "qcow2" : "raw");
 	if (!r)
-		r = convert(source, format, tmp, progress, err);
+		r = convert(source, "raw", tmp, progress, err);
 	if (!r)
 		r = publish(tmp, path, err);
 	if (r < 0)

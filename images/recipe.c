@@ -24,6 +24,8 @@
  *	services: [NAME, ...]	of the catalogue, with all they need of an image (compose.h)
  *	size: 2G		of the disk; default: that of `from`, or 2G
  *	cmdline: ...		more kernel parameters
+ *	disk: /x.raw		a whole disk, made in the root by the script, which
+ *				is the image instead of a file system of the root
  *
  * All problems of a text are found in one go, each with line and column. What
  * is wrong in a recipe it builds on is one problem at the `from` or `using`.

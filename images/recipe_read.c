@@ -184,7 +184,8 @@ static bool path_valid(const char *s)
 	       (n < 3 || strcmp(s + n - 3, "/..") != 0);
 }
 
-static void read_path(struct reader *r, const struct ynode *n, json_t *file)
+/* A path inside the image, as @key of @o */
+static void read_path(struct reader *r, const struct ynode *n, json_t *o, const char *key)
 {
 	char show[YNODE_SHOW];
 	const char *s;
@@ -195,7 +196,12 @@ static void read_path(struct reader *r, const struct ynode *n, json_t *file)
 		ydoc_problem(r->doc, n, "expected the absolute path of a file, found %s",
 			     ynode_show(show, n));
 	else
-		set(file, "path", json_string(s));
+		set(o, key, json_string(s));
+}
+
+static void read_disk(struct reader *r, const struct ynode *n)
+{
+	read_path(r, n, r->spec, "disk");
 }
 
 static void read_owner(struct reader *r, const struct ynode *n, json_t *file)
@@ -221,7 +227,7 @@ static void read_file(struct reader *r, const struct ynode *n, json_t *list)
 		return;
 	v = ynode_get(n, "path");
 	if (v)
-		read_path(r, v, file);
+		read_path(r, v, file, "path");
 	else
 		ydoc_problem(r->doc, n, "a file needs a path");
 	v = ynode_get(n, "mode");
@@ -313,6 +319,7 @@ static const struct {
 	{ "variant", read_variant }, { "packages", read_packages }, { "exclude", read_exclude },
 	{ "files", read_files },     { "script", read_script },	    { "using", read_using },
 	{ "size", read_size },	     { "cmdline", read_cmdline },   { "services", read_services },
+	{ "disk", read_disk },
 };
 
 static void read_keys(struct reader *r, const struct ynode *root)
@@ -377,6 +384,12 @@ static void complete(struct reader *r, const struct ynode *root)
 	    (from || strcmp(recipe_str(r->spec, "variant"), "extract")))
 		ydoc_problem(r->doc, ynode_name(ynode_get(root, "exclude")),
 			     "'exclude' is only for variant: extract");
+	inherit(r->spec, from, "disk", NULL);
+	if (json_object_get(r->spec, "disk") && json_object_get(r->spec, "cmdline"))
+		ydoc_problem(r->doc, ynode_name(ynode_get(root, "cmdline")),
+			     "the kernel's parameters are for the boot loader in %s to say: leave "
+			     "'cmdline' out",
+			     recipe_str(r->spec, "disk"));
 	inherit(r->spec, from, "suite", json_string("bookworm"));
 	inherit(r->spec, from, "variant", json_string("minbase"));
 	inherit(r->spec, from, "size", json_integer(RECIPE_DEFAULT_SIZE));

@@ -114,6 +114,48 @@ YAML
 check_fails 1 "does not fit" imagetool build "$TEST_DIR/large.yaml" "$DIR/large"
 no_partial
 
+say "a script that makes the disk itself"
+# whole NAME COMMANDS: a recipe of an image that is what they leave at /out/disk
+whole()
+{
+	printf 'image: %s\nfrom: tiny\nsize: 32M\ndisk: /out/disk\nscript: |\n  mkdir /out\n  cd /out\n  %s\n' "$1" "$2" |
+		recipe "$1"
+}
+sector='dd if=/dev/zero of=disk bs=1048576 count=1; printf "\125\252" | dd of=disk bs=1 seek=510 conv=notrunc'
+whole whole "$sector; echo words | dd of=disk bs=512 seek=9 conv=notrunc"
+build "$TEST_DIR/whole.yaml" whole
+check_eq "what such an image has" "build.json build.log disk.qcow2 manifest.json" "$(cd "$DIR/whole" && echo *)"
+check_eq "how it boots" "firmware  33554432 null" \
+	"$(jq -r '"\(.boot) \(.cmdline) \(.size) \(.kernel)"' "$DIR/whole/manifest.json")"
+check_eq "size of the disk" 33554432 "$(qemu-img info --output=json "$DIR/whole/disk.qcow2" | jq '."virtual-size"')"
+qemu-img convert -O raw "$DIR/whole/disk.qcow2" "$TEST_DIR/whole.raw"
+check_eq "what is on it" words "$(dd if="$TEST_DIR/whole.raw" bs=512 skip=9 count=1 status=none | tr -d '\0')"
+rm -r "$TEST_DIR/whole.raw" "$DIR/whole"
+while read -r name words; do
+	read -r commands
+	whole "$name" "$commands"
+	check_fails 1 "disk /out/disk: .*$words" imagetool build "$TEST_DIR/$name.yaml" "$DIR/$name"
+	[ ! -e "$DIR/$name" ] || fail "image $name is there"
+done <<YAML
+no-disk the script did not make it
+true
+dir-disk not a regular file
+mkdir disk
+pipe-disk not a regular file
+mkfifo disk
+outside-disk not a regular file
+ln -s ../../../../../../../dev disk
+odd-disk multiple of 512
+$sector; echo x >>disk
+large-disk 33 MiB, which does not fit into .size., 32 MiB
+$sector; dd if=/dev/zero of=disk bs=1048576 seek=32 count=1
+blank-disk no boot sector
+dd if=/dev/zero of=disk bs=1048576 count=1
+qcow2-disk begins like qcow2
+$sector; printf 'QFI\373' | dd of=disk bs=1 conv=notrunc
+YAML
+no_partial
+
 say "kill -9 while a script runs"
 # seconds that name this test's sleepers among all on the machine
 nap=$((4000000 + $$))

@@ -82,6 +82,7 @@ say "given out"
 for format in raw qcow2; do
 	imagetool export i/raw "$TEST_DIR/out.$format" $format 2>/dev/null
 	qemu-img compare -q -f raw -F $format disk.raw "out.$format"
+	[ $format = raw ] || cmp out.qcow2 i/raw/disk.qcow2
 	check_fails 1 "EEXIST" imagetool export i/raw "$TEST_DIR/out.$format" $format
 done
 check_fails 1 "not a format" imagetool export i/raw "$TEST_DIR/out.x" vmdk

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # image-user.sh - an ordinary user builds the same image as root, byte for byte
-# TIMEOUT: 300
+# TIMEOUT: 400
 # REQUIRES: root userns mmdebstrap qemu-img newuidmap setpriv imagetool
 # HOSTNET: packages come from the host's mirror
 . "${SRCDIR:-.}/tests/lib.sh"
@@ -29,11 +29,14 @@ as_user()
 
 mkdir -p "$LABD_STATE/images"
 as_user mkdir -p "$HOME_DIR/s/images"
-as_user imagetool build tiny "$HOME_DIR/s/images/tiny" 2>>"$TEST_DIR/build.log"
-say "built by uid $ID"
-check_eq "owner" $ID "$(stat -c %u "$HOME_DIR/s/images/tiny/disk.qcow2")"
-imagetool build tiny "$LABD_STATE/images/tiny" 2>>"$TEST_DIR/build.log"
-cmp "$LABD_STATE/images/tiny/manifest.json" "$HOME_DIR/s/images/tiny/manifest.json"
+# the file system made by labbuild, and a whole disk made by the script
+for image in tiny server; do
+	as_user imagetool build $image "$HOME_DIR/s/images/$image" 2>>"$TEST_DIR/build.log"
+	say "$image is built by uid $ID"
+	check_eq "owner" $ID "$(stat -c %u "$HOME_DIR/s/images/$image/disk.qcow2")"
+	imagetool build $image "$LABD_STATE/images/$image" 2>>"$TEST_DIR/build.log"
+	cmp "$LABD_STATE/images/$image/manifest.json" "$HOME_DIR/s/images/$image/manifest.json"
+done
 
 say "a recipe over it, killed, and swept"
 nap=$((4000000 + $$)) # seconds that name this test's sleeper among all on the machine

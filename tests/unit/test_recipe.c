@@ -136,6 +136,27 @@ static void test_inherited(void **state)
 	recipe_free(r);
 }
 
+/* The root of a recipe with `disk` is not what boots, and its kernel gets no parameters */
+static void test_disk(void **state)
+{
+	struct recipe *r = read_good("image: x\nfrom: base\ndisk: /out/x.raw\n");
+
+	(void)state;
+	assert_string_equal(recipe_str(r->spec, "disk"), "/out/x.raw");
+	assert_int_equal(r->size, 1ULL << 30);
+	recipe_free(r);
+	put_file("images/whole.yaml", "image: whole\ndisk: /x.raw\nsize: 64M\n");
+	r = read_good("image: x\nfrom: whole\n");
+	assert_string_equal(recipe_str(r->spec, "disk"), "/x.raw");
+	assert_int_equal(r->size, 64ULL << 20);
+	recipe_free(r);
+	BAD("image: x\ndisk: x.raw\n", "2:7:absolute path");
+	BAD("image: x\ndisk: /a/../../x.raw\n", "2:7:absolute path");
+	BAD("image: x\ndisk: [/x.raw]\n", "2:7:absolute path");
+	BAD("image: x\ndisk: /x.raw\ncmdline: y=1\n", "3:1:boot loader in /x.raw");
+	BAD("image: x\nfrom: whole\ncmdline: y=1\n", "3:1:boot loader in /x.raw");
+}
+
 static void test_all_problems_at_once(void **state)
 {
 	(void)state;
@@ -348,19 +369,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_defaults),
-		T(test_all_keys),
-		T(test_inherited),
-		T(test_problems),
-		T(test_all_problems_at_once),
-		T(test_built_on),
-		T(test_alias_loops),
-		T(test_digest),
-		T(test_lock),
-		T(test_shipped),
-		T(test_sources_oneline),
-		T(test_sources_deb822),
-		T(test_sources_none),
+		T(test_defaults),	T(test_all_keys),     T(test_inherited),
+		T(test_disk),		T(test_problems),     T(test_all_problems_at_once),
+		T(test_built_on),	T(test_alias_loops),  T(test_digest),
+		T(test_lock),		T(test_shipped),      T(test_sources_oneline),
+		T(test_sources_deb822), T(test_sources_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
