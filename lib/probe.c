@@ -149,29 +149,35 @@ static bool cheap_regex(const char *s)
 	return true;
 }
 
-static json_t *read_console(struct ydoc *doc, const struct ynode *n)
+bool probe_regex(struct ydoc *doc, const struct ynode *at, const char *text)
 {
-	const char *s = "";
 	char words[128];
 	regex_t re;
 	int r;
 
-	if (!ydoc_text(doc, n, "a regular expression", &s))
-		return json_pack("{s:s}", "console", "");
-	if (!cheap_regex(s)) {
-		ydoc_problem(doc, n,
+	if (!cheap_regex(text)) {
+		ydoc_problem(doc, at,
 			     "expected a regular expression of at most %d characters, "
 			     "without {m,n} and with at most 6 '+'",
 			     MAX_REGEX);
-		return json_pack("{s:s}", "console", "");
+		return false;
 	}
-	r = regcomp(&re, s, REG_EXTENDED | REG_NOSUB);
+	r = regcomp(&re, text, REG_EXTENDED | REG_NOSUB);
 	if (r) {
 		regerror(r, &re, words, sizeof(words));
-		ydoc_problem(doc, n, "bad regular expression: %s", words);
-	} else {
-		regfree(&re);
+		ydoc_problem(doc, at, "bad regular expression: %s", words);
+		return false;
 	}
+	regfree(&re);
+	return true;
+}
+
+static json_t *read_console(struct ydoc *doc, const struct ynode *n)
+{
+	const char *s = "";
+
+	if (ydoc_text(doc, n, "a regular expression", &s))
+		probe_regex(doc, n, s);
 	return json_pack("{s:s}", "console", s);
 }
 

@@ -31,4 +31,11 @@ json_t *probe_words(struct ydoc *doc, const struct ynode *n);
 /** probe_port() - Expect a TCP port */
 bool probe_port(struct ydoc *doc, const struct ynode *n, uint64_t *ret);
 
+/**
+ * probe_regex() - Check a regular expression
+ * @at:		whom a problem is about
+ * @text:	extended syntax, and nothing in it that costs much to compile
+ */
+bool probe_regex(struct ydoc *doc, const struct ynode *at, const char *text);
+
 #endif
