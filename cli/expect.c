@@ -200,8 +200,8 @@ static void check_all(struct check *c, const json_t *expect)
 	check_values(c, json_object_get(expect, "json"));
 }
 
-int expect_check(enum step_kind kind, const json_t *expect, const json_t *forbid,
-		 const struct outcome *o, struct lab_err *err)
+int expect_met(enum step_kind kind, const json_t *expect, const json_t *forbid,
+	       const struct outcome *o, struct lab_err *err)
 {
 	const json_t *status = json_object_get(expect, "status");
 	const json_t *other = json_object_get(forbid, "status");

@@ -18,14 +18,14 @@
 int expect_expand(const struct vars *v, const json_t *expect, json_t **ret, struct lab_err *err);
 
 /**
- * expect_check() - Compare an outcome with what is expected
+ * expect_met() - Compare an outcome with what is expected
  * @kind:	decides what is expected where no status is named: 0, or 2xx
  * @expect, @forbid: may be NULL
  *
  * Return: 0, or -EBADMSG with all that differs, one a line
  */
-int expect_check(enum step_kind kind, const json_t *expect, const json_t *forbid,
-		 const struct outcome *o, struct lab_err *err);
+int expect_met(enum step_kind kind, const json_t *expect, const json_t *forbid,
+	       const struct outcome *o, struct lab_err *err);
 
 /**
  * expect_save() - The text that a step saves

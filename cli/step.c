@@ -250,7 +250,7 @@ static int try_once(const struct doing *g, struct outcome *o, struct lab_err *er
 	o->status = -1;
 	r = try_kind(g, o, err);
 	if (!r && g->step->kind != STEP_WAIT)
-		r = expect_check(g->step->kind, g->expect, g->forbid, o, err);
+		r = expect_met(g->step->kind, g->expect, g->forbid, o, err);
 	return r ? r : save_all(g, o, err);
 }
 

@@ -321,7 +321,11 @@ static int read_file(struct stepfile *f, const struct ynode *root)
 	const struct ynode *v;
 	const char *text;
 
-	if (!root || !ydoc_map(f->doc, root, known))
+	if (!root)
+		return 0;
+	if (ynode_null(root))
+		ydoc_problem(f->doc, root, "expected the key steps: a list of steps");
+	if (!ydoc_map(f->doc, root, known))
 		return 0;
 	if ((v = stepfile_given(root, "lab")))
 		ydoc_name(f->doc, v, "a lab's name", &f->lab);
