@@ -46,7 +46,7 @@ static const char *slug(char buf[SLUG + 1], const char *name)
 			     (*name >= '0' && *name <= '9') || *name == '.' || *name == '_';
 
 		if (plain || (n && buf[n - 1] != '-'))
-			buf[n++] = plain ? *name : '-';
+			buf[n++] = (char)(plain ? *name : '-');
 	}
 	while (n && buf[n - 1] == '-')
 		n--;

@@ -318,13 +318,13 @@ static int find_guest(struct request *q, struct instance **ret, struct guest **r
 
 	if (r < 0)
 		return r;
+	*ret = in;
 	if (!in->guest || !instance_running(in))
 		return lab_fail(&q->err, -EBUSY, "instance %s does not run: labctl start %s/%s",
 				in->name, lab->name, in->name);
 	if (!strcmp(in->state, "paused"))
 		return lab_fail(&q->err, -EBUSY, "instance %s is paused: labctl resume %s/%s",
 				in->name, lab->name, in->name);
-	*ret = in;
 	*ret_guest = guest_ref(in->guest);
 	return 0;
 }
@@ -388,7 +388,7 @@ static int wait_ready(struct request *q)
 	autojson json_t *probes = NULL;
 	struct guest *guest = NULL;
 	struct wait_target target;
-	struct instance *in;
+	struct instance *in = NULL;
 	int r;
 
 	if (since && !now && strcmp(since, "boot") != 0)
@@ -398,7 +398,7 @@ static int wait_ready(struct request *q)
 		return r;
 	pthread_mutex_lock(&q->d->lock);
 	r = find_guest(q, &in, &guest);
-	if (!r)
+	if (guest)
 		aim(q->d, in, now, &target);
 	pthread_mutex_unlock(&q->d->lock);
 	return r ? r : stream_wait(q->d, guest, probes, &target, &q->stream, &q->err);

@@ -299,8 +299,6 @@ int run_program(const struct run *run, char **ret_out, struct lab_err *err)
 	r = pidfd < 0 ? -errno : pump(run, &out, &tail, pidfd);
 	if (r < 0)
 		end_program(run, &out, &tail, pid, pidfd);
-	else if (run->grace)
-		kill(-pid, SIGKILL); /* its number is not free before waitpid() */
 	RETRY(waitpid(pid, &status, 0));
 	if (run->ret_status)
 		*run->ret_status = status;

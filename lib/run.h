@@ -28,9 +28,7 @@
  * @env:	NULL-terminated "NAME=value", in which PATH is looked up too; NULL: ours
  * @ret_status:	as of waitpid(); then a program that ran has succeeded, however
  *		it ended; may be NULL
- * @grace:	microseconds. If not 0: whoever is to be killed gets SIGTERM, and
- *		so long to end; and what a program leaves behind in its process
- *		group is killed
+ * @grace:	microseconds that one that is to be killed has to end after SIGTERM; 0: none
  *
  * The child gets /dev/null as standard input, its own session, default
  * signals, and dies with the thread that started it (PR_SET_PDEATHSIG).
