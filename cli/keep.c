@@ -172,6 +172,7 @@ int keep_lab(struct cli *cli, const struct keep *k, size_t number, const struct 
 	char path[CLIENT_PATH], file[IO_PATH];
 	autojson json_t *object = NULL;
 	const json_t *in;
+	FILE *f;
 	size_t i;
 	int r = cli_call(cli, "GET", client_path(path, "/v1/labs/%s", lab), NULL, &object);
 
@@ -189,9 +190,11 @@ int keep_lab(struct cli *cli, const struct keep *k, size_t number, const struct 
 		if (name_valid(cell_string(in, "name")))
 			keep_console(cli, ret, lab, cell_string(in, "name"));
 	}
-	if (json_dump_file(object, io_path(file, "%s/lab.json", ret), JSON_INDENT(2)) < 0)
-		return lab_fail_errno(err, -EIO, "%s", file);
-	return 0;
+	f = create(io_path(file, "%s/lab.json", ret));
+	if (!f)
+		return lab_fail_errno(err, -errno, "%s", file);
+	(void)json_dumpf(object, f, JSON_INDENT(2));
+	return fclose(f) == EOF ? lab_fail_errno(err, -errno, "%s", file) : 0;
 }
 
 /* ---- variables ------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "cli/labenv.h"
 
+#include "cli/env.h"
 #include "cli/table.h"
 #include "lib/util.h"
 
@@ -35,9 +36,32 @@ static void add_forward(json_t *env, const char *instance, const json_t *forward
 	json_object_set_new(env, name, json_string(value));
 }
 
+/* What the lab's services give, see env.h */
+static int add_services(struct cli *cli, json_t *env, const char *lab)
+{
+	autojson json_t *answer = NULL;
+	struct object o = { .name = "" };
+	const json_t *line;
+	size_t i;
+	int r;
+
+	snprintf(o.lab, sizeof(o.lab), "%s", lab);
+	r = env_get(cli, &o, false, &answer);
+	if (r < 0)
+		return r;
+	json_array_foreach(json_object_get(answer, "env"), i, line) {
+		const char *text = json_string_value(line);
+		size_t name = strcspn(text, "=");
+
+		if (text[name])
+			json_object_setn_new(env, text, name, json_string(text + name + 1));
+	}
+	return 0;
+}
+
 int lab_environment(struct cli *cli, const char *lab, json_t **ret)
 {
-	autojson json_t *env = json_pack("{s:s}", "LAB", lab), *object = NULL;
+	autojson json_t *env = json_object(), *object = NULL;
 	const json_t *in, *forward;
 	char path[CLIENT_PATH];
 	size_t i, k;
@@ -45,8 +69,11 @@ int lab_environment(struct cli *cli, const char *lab, json_t **ret)
 
 	client_path(path, "/v1/labs/%s", lab);
 	r = cli_call(cli, "GET", path, NULL, &object);
+	if (!r)
+		r = add_services(cli, env, lab);
 	if (r < 0 && r != -ENOENT)
 		return r;
+	json_object_set_new(env, "LAB", json_string(lab));
 	json_array_foreach(json_object_get(object, "instances"), i, in) {
 		json_array_foreach(json_object_get(in, "forwards"), k, forward) {
 			add_forward(env, cell_string(in, "name"), forward);

@@ -8,8 +8,8 @@
 /**
  * lab_environment() - A lab as environment variables
  * @lab:	its name; it need not exist (yet)
- * @ret:	{"LAB": "demo", "LAB_FORWARD_IDENTITY_5000": "127.0.0.1:15000"}; new
- *		reference
+ * @ret:	{"LAB": "demo", "LAB_FORWARD_IDENTITY_5000": "127.0.0.1:15000"} and what
+ *		its services give; new reference
  *
  * Of a name that a variable cannot have, letters become capitals and all else a '_'.
  *

@@ -71,12 +71,13 @@ struct step {
  * struct stepfile - a test file
  * @file:	its name as the user gave it
  * @lab:	that it names, or NULL
- * @vars:	{"NAME": "default"}
+ * @vars:	{"NAME": "value"}
+ * @given:	{"NAME": null}: variables that the lab is to give
  */
 struct stepfile {
 	const char *file, *lab;
 	struct ydoc *doc;
-	json_t *vars;
+	json_t *vars, *given;
 	struct step *steps;
 	size_t n;
 };

@@ -20,12 +20,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define MAX_HEAD (256 << 10) /* of an answer; servers themselves take less of a request */
 #define SLICE_MS 200 /* how often Ctrl-C is looked at while connecting */
 
 /**
  * struct exchange - a request and its answer
  * @sock:	connected, for a server in the lab; -EBADF otherwise
  * @body:	to be sent, NULL for none
+ * @head:	bytes of headers that came
  */
 struct exchange {
 	const struct try *t;
@@ -34,6 +36,7 @@ struct exchange {
 	struct curl_slist *headers;
 	char *url, *body;
 	int sock;
+	size_t head;
 	bool stopped;
 	char detail[CURL_ERROR_SIZE];
 };
@@ -194,6 +197,9 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg)
 	const json_t *before;
 	autofree char *key = NULL, *value = NULL;
 
+	x->head += len;
+	if (x->head > MAX_HEAD)
+		return 0;
 	if (len > 5 && !strncmp(data, "HTTP/", 5)) {
 		json_object_clear(x->o->headers);
 		return len;

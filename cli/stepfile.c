@@ -39,6 +39,7 @@ void stepfile_free(struct stepfile *f)
 	}
 	free(f->steps);
 	json_decref(f->vars);
+	json_decref(f->given);
 	ydoc_free(f->doc);
 	*f = (struct stepfile){ 0 };
 }
@@ -84,8 +85,11 @@ static void on_use(void *arg, const char *text, size_t len)
 	if (!vars_name_valid(text, len))
 		ydoc_problem(s->f->doc, s->at,
 			     "expected ${NAME}; where a text has \"${\", write \"$${\"");
-	else if (!is_lab_name(name) && !json_object_get(s->f->vars, name))
-		ydoc_problem(s->f->doc, s->at, "no earlier step saves the variable %.64s", name);
+	else if (!is_lab_name(name) && !json_object_get(s->f->vars, name) &&
+		 !json_object_get(s->f->given, name))
+		ydoc_problem(s->f->doc, s->at,
+			     "no earlier step saves the variable %.64s, and 'vars' has it not",
+			     name);
 }
 
 static void scan_node(struct scan *s, const struct ynode *n)
@@ -296,20 +300,30 @@ static int read_steps(struct stepfile *f, const struct ynode *n, uint64_t deadli
 	return 0;
 }
 
-/* The file's variables; what the environment says of them wins */
+/* One of the file's variables: a value, or nothing if the lab is to give it */
+static void read_var(struct stepfile *f, const struct ynode *v)
+{
+	const char *name = v->key->text, *given = getenv(name), *text;
+
+	if (!vars_name_valid(name, strlen(name)) || is_lab_name(name))
+		ydoc_problem(f->doc, v->key,
+			     "expected a variable's name (letters, digits and '_', not LAB or "
+			     "LAB_...)");
+	else if (given) /* whoever runs it has the last word */
+		json_object_set_new(f->vars, name, json_string(given));
+	else if (ynode_null(v))
+		json_object_set_new(f->given, name, json_null());
+	else if (ydoc_text(f->doc, v, "a text", &text))
+		json_object_set_new(f->vars, name, json_string(text));
+}
+
 static void read_vars(struct stepfile *f, const struct ynode *n)
 {
-	f->vars = n ? stepfile_texts(f->doc, n, "variables") : json_object();
-	for (const struct ynode *v = n && n->type == YNODE_MAP ? n->child : NULL; v; v = v->next) {
-		const char *name = v->key->text, *given = getenv(name);
-
-		if (!vars_name_valid(name, strlen(name)) || is_lab_name(name))
-			ydoc_problem(f->doc, v->key,
-				     "expected a variable's name (letters, digits and '_', not "
-				     "LAB or LAB_...)");
-		else if (given)
-			json_object_set_new(f->vars, name, json_string(given));
-	}
+	f->vars = json_object();
+	f->given = json_object();
+	if (ydoc_map(f->doc, n, NULL))
+		for (const struct ynode *v = n->child; v; v = v->next)
+			read_var(f, v);
 }
 
 static int read_file(struct stepfile *f, const struct ynode *root)

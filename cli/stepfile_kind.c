@@ -271,14 +271,14 @@ static void check_samples(struct ydoc *doc, const struct ynode *n, const json_t 
 {
 	autofree char *text = json_dumps(probes, JSON_ENCODE_ANY | JSON_COMPACT);
 	autofree char *sample = text ? with_samples(text) : NULL;
-	autojson json_t *problems = NULL, *list = NULL;
+	autojson json_t *problems = NULL;
 	struct lab_err err = LAB_ERR_INIT;
 	struct ydoc *other = NULL;
 
 	if (!sample || ydoc_load(sample, strlen(sample), STEP_MAX_FILE, &other) < 0)
 		return;
 	if (ydoc_root(other))
-		list = probe_list(other, ydoc_root(other));
+		json_decref(probe_list(other, ydoc_root(other)));
 	if (ydoc_finish(other, "", &problems, &err) == -EINVAL)
 		ydoc_problem(
 			doc, n, "%s",
@@ -290,7 +290,7 @@ static json_t *read_wait(struct ydoc *doc, const struct ynode *n)
 {
 	static const char *const known[] = { "on", "for", "since", NULL };
 	const struct ynode *probes = stepfile_given(n, "for"), *since = stepfile_given(n, "since");
-	autojson json_t *ready = NULL, *list = NULL;
+	autojson json_t *ready = NULL;
 	const char *on, *from = "boot";
 	char show[YNODE_SHOW];
 
@@ -308,7 +308,7 @@ static json_t *read_wait(struct ydoc *doc, const struct ynode *n)
 	if (has_variables(ready))
 		check_samples(doc, probes, ready);
 	else
-		list = probe_list(doc, probes);
+		json_decref(probe_list(doc, probes));
 	return json_pack("{s:s, s:O, s:s}", "on", on ? on : "", "ready", ready, "since", from);
 }
 

@@ -143,19 +143,25 @@ static int run_file(struct cli *cli, struct options *opt, size_t i, const struct
 	struct testrun_count count;
 	struct tap inner = *tap;
 	struct keep below = *keep;
-	bool several = opt->n > 1;
-	int r = find_lab(cli, opt, f);
+	bool several = opt->n > 1, shown = !cli->json && !cli->quiet;
+	int r = find_lab(cli, opt, f), sig;
 
+	/* not even what cleans up is done for a file that was not begun */
+	if (several && run_signals(&sig)) {
+		if (shown)
+			tap_point(tap, true, f->file, "interrupted");
+		return 0;
+	}
 	if (!r && several)
 		r = keep_below(keep, i + 1, f->file, &below, &cli->err);
 	if (r < 0)
 		return r;
-	if (several && !cli->json && !cli->quiet)
+	if (several && shown)
 		tap_subtest(tap, f->file, &inner);
 	r = testrun_file(cli, f, &opt->run, &below, &inner, &count);
 	if (r < 0)
 		return r;
-	if (several && !cli->json && !cli->quiet)
+	if (several && shown)
 		tap_point(tap, !count.failed, f->file, NULL);
 	sum->passed += count.passed;
 	sum->failed += count.failed;

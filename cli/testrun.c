@@ -282,18 +282,20 @@ static void keep_all(struct testrun *t, int r, const char *message, char *log, c
 		fprintf(stderr, "labctl: %s\n", err.text);
 }
 
-/* The environment may have changed: a step may have brought the lab up */
-static int renew_lab(struct testrun *t, struct lab_err *err)
+/*
+ * The environment may have changed: a step may have brought the lab up. Without labd it
+ * stays as it was: not every step needs it, and one that has ended labd may be followed
+ * by one that cleans up. The next call starts labd again.
+ */
+static void renew_lab(struct testrun *t)
 {
-	json_t *env = NULL;
 	autofree char *real = realpath(t->f->file, NULL);
 	char *slash = real ? strrchr(real, '/') : NULL;
-	int r = *t->lab ? lab_environment(t->cli, t->lab, &env) : 0;
+	json_t *env = NULL;
 
-	if (r < 0) {
-		*err = t->cli->err;
-		return r;
-	}
+	t->cli->ready = false;
+	if (*t->lab && lab_environment(t->cli, t->lab, &env) < 0)
+		return;
 	env = env ? env : json_object();
 	if (slash)
 		*slash = '\0';
@@ -301,7 +303,6 @@ static int renew_lab(struct testrun *t, struct lab_err *err)
 	json_object_set_new(env, "LAB_TEST_OUT", json_string(t->keep->dir));
 	json_decref(t->vars.lab);
 	t->vars.lab = env;
-	return 0;
 }
 
 static void do_step(struct testrun *t, size_t i)
@@ -317,9 +318,8 @@ static void do_step(struct testrun *t, size_t i)
 	outcome_done(&t->result.outcome);
 	t->result = (struct step_result){ 0 };
 	t->begin = t->painted = num_now_us();
-	r = renew_lab(t, &err);
-	if (!r)
-		r = step_do(t->cli, s, t->lab, &t->vars, &control, &t->result, &err);
+	renew_lab(t);
+	r = step_do(t->cli, s, t->lab, &t->vars, &control, &t->result, &err);
 	if (!r && t->result.skipped) {
 		t->states[i] = NOTHING_TO_DO;
 		t->count.skipped++;
