@@ -28,7 +28,8 @@
 
 #define QUIET_US 2000000 /* what takes longer gets a line of progress */
 #define PAINT_US 1000000
-#define TAIL_LINES 12
+#define TAIL_LINES 12 /* of an output, in the report; all of it is in the log */
+#define TAIL_BYTES 2000
 
 /* What has become of a step; what is not selected is as good as passed */
 enum state { UNSELECTED, SELECTED, PASSED, FAILED, NOTHING_TO_DO, NOT_DONE };
@@ -185,11 +186,24 @@ static void on_tick(void *arg)
 		     num_seconds_text(most, t->at->deadline_us / 1000000), tries, t->at->name);
 }
 
-/* The last lines of an output, as text */
+/* Where the last lines of a text begin, of which there are at most TAIL_BYTES */
+static const char *tail_of(const char *text, size_t len)
+{
+	size_t at = len;
+
+	for (int lines = 0; at && len - at < TAIL_BYTES && lines < TAIL_LINES;)
+		if (text[--at] == '\n' && ++lines == TAIL_LINES)
+			at++;
+	while ((text[at] & 0xc0) == 0x80) /* not within a character */
+		at++;
+	return text + at;
+}
+
+/* The end of an output, as text */
 static void add_tail(json_t *map, const char *key, const struct output *o)
 {
 	autofree char *text = o->len ? strndup(o->text, o->len) : NULL;
-	size_t len = 0, at;
+	size_t len;
 
 	if (!text)
 		return;
@@ -197,12 +211,8 @@ static void add_tail(json_t *map, const char *key, const struct output *o)
 	len = strlen(text);
 	while (len && text[len - 1] == '\n')
 		text[--len] = '\0';
-	at = len;
-	for (int lines = 0; at && lines < TAIL_LINES;)
-		if (text[--at] == '\n' && ++lines == TAIL_LINES)
-			at++;
 	if (len)
-		json_object_set_new(map, key, json_string(text + at));
+		json_object_set_new(map, key, json_string(tail_of(text, len)));
 }
 
 static void add_text(json_t *map, const char *key, const char *text)
