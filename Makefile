@@ -40,17 +40,17 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(EXTRA_CFLAGS)
 PROGRAMS = labd labctl labfs labkeeper labbuild
 
 lib_SRC = $(wildcard lib/*.c)
-# the client of the keeper is labd's; everything else in netns/ is the keeper
+# the client of the keeper is labd's and labctl's; everything else in netns/ is the keeper
 netns_CLIENT = netns/keeper.c
 images_SRC = $(filter-out images/labbuild.c,$(wildcard images/*.c))
 labd_SRC = $(wildcard labd/*.c) $(netns_CLIENT)
-labctl_SRC = $(wildcard cli/*.c)
+labctl_SRC = $(wildcard cli/*.c) $(netns_CLIENT)
 labfs_SRC = $(wildcard fs/*.c)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
 labbuild_SRC = $(wildcard images/labbuild.c) $(wildcard images/builder/*.c)
 
 labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive libcrypt
-labctl_PKGS = jansson libcurl smartcols libcrypto
+labctl_PKGS = jansson libcurl smartcols libcrypto yaml-0.1
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
 labbuild_PKGS = jansson libcrypto ext2fs com_err

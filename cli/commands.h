@@ -18,6 +18,7 @@ extern const struct command cmd_pause, cmd_resume, cmd_reboot; /* act.c */
 extern const struct command cmd_snapshot, cmd_image;
 extern const struct command cmd_mount, cmd_umount; /* mount.c */
 extern const struct command cmd_jobs, cmd_wait, cmd_cancel; /* jobs.c */
+extern const struct command cmd_test;
 extern const struct command cmd_events, cmd_doctor, cmd_version, cmd_help;
 
 #endif

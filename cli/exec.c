@@ -4,8 +4,7 @@
 #include "cli/exec.h"
 #include "cli/base64.h"
 #include "cli/commands.h"
-#include "cli/object.h"
-#include "cli/table.h"
+#include "cli/guest.h"
 
 #include "lib/io.h"
 #include "lib/num.h"
@@ -15,79 +14,31 @@
 
 #define EXEC_MAX_STDIN (32U << 20)
 
-/* The answer while it comes; code is the exit code, -1 until it is known */
-struct answer_state {
-	struct cli *cli;
-	int code, r;
-};
-
-static int put_out(struct answer_state *st, const json_t *msg, const char *key, int fd)
-{
-	const char *text = json_string_value(json_object_get(msg, key));
-	autofree unsigned char *bytes = NULL;
-	size_t len = 0;
-	int r;
-
-	if (!text)
-		return 0;
-	r = base64_bytes(text, &bytes, &len);
-	if (r < 0)
-		return lab_fail_errno(&st->cli->err, r, "the command's %s", key);
-	r = io_write_all(fd, bytes, len);
-	return r < 0 ? lab_fail_errno(&st->cli->err, r, "%s of labctl", key) : 0;
-}
-
-static int take_message(struct answer_state *st, json_t *msg)
-{
-	const json_t *exit = json_object_get(msg, "exit"), *sig = json_object_get(msg, "signal");
-	const char *name = NULL, *message = NULL;
-	int r;
-
-	r = put_out(st, msg, "stdout", STDOUT_FILENO);
-	if (!r)
-		r = put_out(st, msg, "stderr", STDERR_FILENO);
-	if (r < 0)
-		return r;
-	if (exit)
-		st->code = (int)(json_integer_value(exit) & 0xff);
-	if (sig)
-		st->code = 128 + (int)(json_integer_value(sig) & 0x7f);
-	if (!json_unpack(msg, "{s:{s:s, s:s}}", "error", "errno", &name, "message", &message))
-		return lab_fail(&st->cli->err, lab_errno_value(name), "%s", message);
-	return 0;
-}
-
+/* With -j all is printed as it comes, but the end is looked at too */
 static bool on_message(void *arg, json_t *msg)
 {
-	struct answer_state *st = arg;
+	const struct cli *cli = arg;
 
-	if (st->cli->json)
+	if (cli->json)
 		cli_print_line(msg);
-	st->r = st->cli->json && !json_object_get(msg, "exit") && !json_object_get(msg, "signal") &&
-				!json_object_get(msg, "error")
-			? 0
-			: take_message(st, msg);
-	return !st->r;
+	return cli->json && !json_object_get(msg, "exit") && !json_object_get(msg, "signal") &&
+	       !json_object_get(msg, "error");
+}
+
+static int on_output(void *arg, int stream, const void *data, size_t len)
+{
+	(void)arg;
+	return io_write_all(stream == 2 ? STDERR_FILENO : STDOUT_FILENO, data, len);
 }
 
 int exec_in_guest(struct cli *cli, const struct object *o, json_t *body)
 {
-	struct answer_state st = { .cli = cli, .code = -1 };
-	char path[CLIENT_PATH];
-	int r = cli_ready(cli);
+	const struct guest_exec x = {
+		.object = o, .body = body, .message = on_message, .output = on_output, .arg = cli
+	};
+	int code = 0, r = guest_exec(cli, &x, &code);
 
-	if (r < 0) {
-		json_decref(body);
-		return cli_end(cli, r);
-	}
-	client_path(path, "/v1/labs/%s/instances/%s/exec", o->lab, o->name);
-	r = client_lines(cli->client, "POST", path, body, on_message, NULL, &st, &cli->err);
-	if (!r)
-		r = st.r;
-	if (!r && st.code < 0)
-		r = lab_fail(&cli->err, -EPROTO,
-			     "the command's end is not known: labd's answer broke off");
-	return r < 0 ? cli_end(cli, r) : st.code;
+	return r < 0 ? cli_end(cli, r) : code;
 }
 
 struct options {

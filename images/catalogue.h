@@ -31,9 +31,9 @@
 #ifndef IMAGES_CATALOGUE_H
 #define IMAGES_CATALOGUE_H
 
-#include "images/yaml.h"
 #include "lib/err.h"
 #include "lib/paths.h"
+#include "lib/yaml.h"
 
 #include <jansson.h>
 

@@ -4,7 +4,7 @@
 #define IMAGES_RECIPE_H
 
 #include "images/image.h"
-#include "images/yaml.h"
+#include "lib/yaml.h"
 
 /** recipe_str() - A string of a JSON object, "" if it is not there */
 const char *recipe_str(const json_t *o, const char *key);

@@ -4,7 +4,7 @@
  *
  * DOC: Theory of Operation
  *
- * The text becomes a tree with positions (images/yaml.h), the tree becomes the
+ * The text becomes a tree with positions (lib/yaml.h), the tree becomes the
  * specification in one pass over networks and instances, each filled in with
  * its defaults; then what needs all of them: addresses, needs, cycles. Every
  * part adds what is wrong as a problem and goes on with a value that cannot make

@@ -26,6 +26,7 @@
 
 #include "lib/err.h"
 #include "lib/paths.h"
+#include "lib/probe.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -36,7 +37,7 @@
 #define LAB_MAX_NETWORKS 64
 #define LAB_MAX_NICS 8 /* an instance; QEMU's slots on the root bus */
 #define LAB_MAX_DISKS 8
-#define LAB_MAX_PROBES 8
+#define LAB_MAX_PROBES PROBE_MAX
 #define LAB_MAX_FORWARDS 16
 #define LAB_MAX_SERVICES 16 /* on an instance */
 

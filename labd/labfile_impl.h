@@ -9,8 +9,9 @@
 #ifndef LABD_LABFILE_IMPL_H
 #define LABD_LABFILE_IMPL_H
 
-#include "images/yaml.h"
 #include "labd/labfile.h"
+#include "lib/probe.h"
+#include "lib/yaml.h"
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -20,8 +21,6 @@
 #define LAB_MAX_MEMORY (1ULL << 40)
 #define LAB_MAX_VCPUS 64
 #define LAB_MAX_DISK (2ULL << 40) /* IMAGE_MAX_SIZE: larger is a mistake */
-#define LAB_MAX_TIMEOUT 86400
-#define LAB_TIMEOUT 300 /* a first boot under TCG, with a package's set-up */
 
 /**
  * struct lab_net - a network while its lab is read
@@ -115,8 +114,6 @@ static inline uint32_t labfile_mask(unsigned int prefix)
 
 /* labfile_probe.c: also used for the catalogue */
 
-/** labfile_ready() - Read `ready`: the list of probes */
-json_t *labfile_ready(struct ydoc *doc, const struct ynode *n);
 /** labfile_repair() - Read `repair`: the list of commands for after a restore */
 json_t *labfile_repair(struct ydoc *doc, const struct ynode *n);
 /** labfile_forward() - Read `forward`: [{"host", "bind", "guest"}] */

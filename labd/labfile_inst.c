@@ -157,8 +157,8 @@ static int read_ready(struct lab_reader *r, const struct lab_inst *inst)
 	const struct ynode *n = labfile_given(inst->node, "ready");
 
 	return put(inst->spec, "ready",
-		   n ? labfile_ready(r->doc, n)
-		     : json_pack("[{s:b, s:i}]", "agent", 1, "timeout", LAB_TIMEOUT));
+		   n ? probe_list(r->doc, n)
+		     : json_pack("[{s:b, s:i}]", "agent", 1, "timeout", PROBE_TIMEOUT));
 }
 
 /* What is not there is left out, so that older specifications mean the same */

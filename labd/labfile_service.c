@@ -36,7 +36,7 @@ static int read_keys(struct ydoc *doc, const char *name, json_t **ret)
 
 	if (!r)
 		r = json_object_set_new(service, "ready",
-					ready ? labfile_ready(doc, ready) : json_array());
+					ready ? probe_list(doc, ready) : json_array());
 	if (!r && repair)
 		r = json_object_set_new(service, "repair", labfile_repair(doc, repair));
 	if (!r && forward)

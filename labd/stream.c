@@ -6,6 +6,7 @@
 #include "labd/api.h"
 #include "labd/events.h"
 #include "labd/loop.h"
+#include "labd/ready.h"
 #include "labd/work.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -14,6 +15,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -218,15 +220,16 @@ struct stream *stream_console(struct labd *d, const char *dir, uint64_t tail, bo
 	return &cs->s;
 }
 
-/* --- a program in a guest --- */
+/* --- a program in a guest, or a wait for it --- */
 
 #define EXEC_BUFFER (256 << 10) /* more than that waits for the client */
 #define EXEC_SECONDS 3600
 #define EXEC_MAX_SECONDS (366 * 86400)
 
 /**
- * struct run_state - shared by the stream and the thread that talks to the agent
+ * struct run_state - shared by the stream and the thread that talks to the guest
  * @input:	standard input, decoded
+ * @target:	what a wait looks at; NULL for a program
  * @buf:	lines that the stream has not yet taken
  * @client_gone: the stream was closed: kill the program, say no more
  */
@@ -236,6 +239,7 @@ struct run_state {
 	json_t *body;
 	unsigned char *input;
 	size_t input_len;
+	struct wait_target *target;
 	pthread_mutex_t lock;
 	pthread_cond_t drained;
 	char *buf;
@@ -244,7 +248,7 @@ struct run_state {
 	int refs;
 };
 
-struct exec_stream {
+struct run_stream {
 	struct stream s;
 	struct run_state *x;
 };
@@ -261,6 +265,7 @@ static void put_state(struct run_state *x)
 	guest_unref(x->d, x->guest);
 	json_decref(x->body);
 	free(x->input);
+	free(x->target);
 	free(x->buf);
 	pthread_mutex_destroy(&x->lock);
 	pthread_cond_destroy(&x->drained);
@@ -330,6 +335,22 @@ static void free_env(char ***env)
 	free(*env);
 }
 
+/* The thread has said its last */
+static void end_run(struct run_state *x)
+{
+	pthread_mutex_lock(&x->lock);
+	x->ended = true;
+	pthread_mutex_unlock(&x->lock);
+	api_wake_followers(x->d);
+	put_state(x);
+}
+
+static void put_error(struct run_state *x, int r, const struct lab_err *err)
+{
+	put_line(x, json_pack("{s:{s:s s:s}}", "error", "errno", lab_errno_name(r), "message",
+			      err->text));
+}
+
 static void exec_thread(void *arg)
 {
 	struct run_state *x = arg;
@@ -361,20 +382,15 @@ static void exec_thread(void *arg)
 	if (r < 0 && client_gone(x))
 		log_info("exec: its client left: %s", err.text);
 	if (r < 0)
-		put_line(x, json_pack("{s:{s:s s:s}}", "error", "errno", lab_errno_name(r),
-				      "message", err.text));
+		put_error(x, r, &err);
 	else
 		put_line(x, json_pack("{s:i}", status >= 256 ? "signal" : "exit", status & 255));
-	pthread_mutex_lock(&x->lock);
-	x->ended = true;
-	pthread_mutex_unlock(&x->lock);
-	api_wake_followers(x->d);
-	put_state(x);
+	end_run(x);
 }
 
-static int fill_exec(struct stream *s)
+static int fill_run(struct stream *s)
 {
-	struct run_state *x = container_of(s, struct exec_stream, s)->x;
+	struct run_state *x = container_of(s, struct run_stream, s)->x;
 
 	SCOPED_LOCK(&x->lock);
 	if (!x->len)
@@ -386,9 +402,9 @@ static int fill_exec(struct stream *s)
 	return 1;
 }
 
-static void close_exec(struct stream *s)
+static void close_run(struct stream *s)
 {
-	struct run_state *x = container_of(s, struct exec_stream, s)->x;
+	struct run_state *x = container_of(s, struct run_stream, s)->x;
 
 	pthread_mutex_lock(&x->lock);
 	x->client_gone = true;
@@ -453,12 +469,9 @@ static int decode_input(struct run_state *x, struct lab_err *err)
 	return 0;
 }
 
-int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream **ret,
-		struct lab_err *err)
+static struct run_state *new_run(struct labd *d, struct guest *guest, json_t *body)
 {
-	struct exec_stream *es;
 	struct run_state *x = calloc(1, sizeof(*x));
-	int r;
 
 	if (!x)
 		abort();
@@ -468,11 +481,20 @@ int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream
 	x->refs = 2;
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_cond_init(&x->drained, NULL);
-	r = check_body(body, err);
-	if (!r)
-		r = decode_input(x, err);
+	return x;
+}
+
+/**
+ * start_run() - Start a run's thread, and the stream of what it says
+ * @r:		what was found out about its body; if negative it is given up
+ */
+static int start_run(struct run_state *x, int r, void (*thread)(void *x), struct stream **ret,
+		     struct lab_err *err)
+{
+	struct run_stream *rs;
+
 	if (!r) {
-		r = work_submit(d->execs, exec_thread, x);
+		r = work_submit(x->d->execs, thread, x);
 		if (r == -EBUSY)
 			lab_fail(err, r,
 				 "too many programs run in guests at once; try again when "
@@ -485,8 +507,80 @@ int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream
 		put_state(x);
 		return r;
 	}
-	es = new_stream(d, sizeof(*es), "application/x-ndjson", fill_exec, close_exec);
-	es->x = x;
-	*ret = &es->s;
+	rs = new_stream(x->d, sizeof(*rs), "application/x-ndjson", fill_run, close_run);
+	rs->x = x;
+	*ret = &rs->s;
 	return 0;
+}
+
+int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream **ret,
+		struct lab_err *err)
+{
+	struct run_state *x = new_run(d, guest, body);
+	int r = check_body(body, err);
+
+	if (!r)
+		r = decode_input(x, err);
+	return start_run(x, r, exec_thread, ret, err);
+}
+
+static bool guest_alive(void *arg)
+{
+	const struct run_state *x = arg;
+	struct pollfd p = { .fd = x->guest->proc.pidfd, .events = POLLIN };
+
+	return p.fd < 0 || poll(&p, 1, 0) <= 0;
+}
+
+static void on_step(void *arg, const char *words)
+{
+	put_line(arg, json_pack("{s:s}", "step", words));
+}
+
+static int wait_in(struct run_state *x, struct lab_err *err)
+{
+	const struct wait_target *t = x->target;
+	struct ready ready = {
+		.agent = x->guest->agent,
+		.addr = t->addr,
+		.console_log = t->console_log,
+		.console_from = t->console_from,
+		.alive = guest_alive,
+		.cancelled = client_gone,
+		.step = on_step,
+		.arg = x,
+	};
+	/* the lab's own connection belongs to jobs */
+	int r = keeper_connect(t->run_dir, &ready.keeper, err);
+
+	if (r < 0)
+		return r;
+	r = ready_wait(&ready, x->body, err);
+	keeper_close(ready.keeper);
+	return r;
+}
+
+static void wait_thread(void *arg)
+{
+	struct run_state *x = arg;
+	struct lab_err err = LAB_ERR_INIT;
+	int r = wait_in(x, &err);
+
+	if (r < 0)
+		put_error(x, r, &err);
+	else
+		put_line(x, json_pack("{s:b}", "ready", 1));
+	end_run(x);
+}
+
+int stream_wait(struct labd *d, struct guest *guest, json_t *probes,
+		const struct wait_target *target, struct stream **ret, struct lab_err *err)
+{
+	struct run_state *x = new_run(d, guest, probes);
+
+	x->target = malloc(sizeof(*target));
+	if (!x->target)
+		abort();
+	*x->target = *target;
+	return start_run(x, 0, wait_thread, ret, err);
 }

@@ -9,6 +9,7 @@
 #define LABD_STREAM_H
 
 #include "labd/model.h"
+#include "lib/io.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,6 +37,31 @@ struct stream *stream_console(struct labd *d, const char *dir, uint64_t tail, bo
  */
 int stream_exec(struct labd *d, struct guest *guest, json_t *body, struct stream **ret,
 		struct lab_err *err);
+
+/**
+ * struct wait_target - where probes look
+ * @run_dir:	of the lab, for its keeper
+ * @addr:	of the instance, "" if it has none
+ * @console_log, @console_from: the recorded console, and from where on
+ */
+struct wait_target {
+	char run_dir[IO_PATH], console_log[IO_PATH];
+	char addr[16];
+	off_t console_from;
+};
+
+/**
+ * stream_wait() - Wait until probes succeed; what is waited for as JSON lines
+ * @guest:	reference is taken
+ * @probes:	as probe_list() gives them, reference is taken
+ * @target:	copied
+ *
+ * When the stream is freed before its end, nothing is waited for any more.
+ *
+ * Return: 0, or -EBUSY as of stream_exec()
+ */
+int stream_wait(struct labd *d, struct guest *guest, json_t *probes,
+		const struct wait_target *target, struct stream **ret, struct lab_err *err);
 
 /** stream_type() - Its content type */
 const char *stream_type(const struct stream *s);

@@ -27,7 +27,7 @@
  * is kept.
  */
 struct stream {
-	int fd;
+	int fd, number;
 	char *buf;
 	size_t len, room, max;
 	bool tail;
@@ -124,6 +124,8 @@ __attribute__((noreturn)) static void child(const struct run *run, int out, int 
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(errfd, 2) < 0)
 		_exit(125);
+	if (run->env)
+		environ = (char **)run->env;
 	execvp(run->argv[0], (char *const *)run->argv);
 	_exit(errno == ENOENT ? 127 : 126);
 }
@@ -153,6 +155,14 @@ static int start(const struct run *run, struct stream *out, struct stream *err, 
 	return r;
 }
 
+/* Hand over what was read */
+static void give_output(const struct run *run, struct stream *s)
+{
+	if (s->len)
+		run->output(run->output_arg, s->number, s->buf, s->len);
+	s->len = 0;
+}
+
 /* Read once from a stream; at its end it is closed. 0 or negative errno */
 static int serve(const struct run *run, struct stream *s)
 {
@@ -160,7 +170,9 @@ static int serve(const struct run *run, struct stream *s)
 
 	if (got == -EAGAIN)
 		return 0;
-	if (run->line && !s->tail)
+	if (run->output)
+		give_output(run, s);
+	else if (run->line && !s->tail)
 		give_lines(run, s, got <= 0);
 	if (got <= 0) {
 		close(s->fd);
@@ -198,7 +210,7 @@ static int drain(const struct run *run, struct stream *out, struct stream *err)
 		ioctl(s[i]->fd, FIONREAD, &left);
 		for (; left > 0 && s[i]->fd >= 0 && !r; left -= RUN_READ)
 			r = serve(run, s[i]);
-		if (run->line && s[i] == out && out->fd >= 0)
+		if (run->line && !run->output && s[i] == out && out->fd >= 0)
 			give_lines(run, out, true);
 		result = result ? result : r;
 	}
@@ -231,6 +243,22 @@ static int pump(const struct run *run, struct stream *out, struct stream *err, i
 	}
 }
 
+/* Kill a program, its whole group, which may have a little time to end by itself */
+static void end_program(const struct run *run, struct stream *out, struct stream *err, pid_t pid,
+			int pidfd)
+{
+	struct run last = *run;
+
+	if (run->grace && pidfd >= 0) {
+		kill(-pid, SIGTERM);
+		last.cancel = NULL;
+		last.deadline = num_now_us() + run->grace;
+		(void)pump(&last, out, err, pidfd);
+	}
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
+}
+
 static int explain(const struct run *run, int status, const struct stream *tail,
 		   struct lab_err *err)
 {
@@ -253,10 +281,11 @@ static int explain(const struct run *run, int status, const struct stream *tail,
 
 int run_program(const struct run *run, char **ret_out, struct lab_err *err)
 {
-	struct stream out
-		__attribute__((cleanup(stream_done))) = { .fd = -EBADF, .max = RUN_MAX_OUT };
-	struct stream tail __attribute__((
-		cleanup(stream_done))) = { .fd = -EBADF, .max = SIZE_MAX, .tail = true };
+	struct stream out __attribute__((
+		cleanup(stream_done))) = { .fd = -EBADF, .number = 1, .max = RUN_MAX_OUT };
+	struct stream tail __attribute__((cleanup(stream_done))) = {
+		.fd = -EBADF, .number = 2, .max = SIZE_MAX, .tail = !run->output
+	};
 	autoclose int pidfd = -EBADF;
 	int status = 0, r;
 	pid_t pid = -1;
@@ -265,21 +294,21 @@ int run_program(const struct run *run, char **ret_out, struct lab_err *err)
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s: cannot start", run->argv[0]);
 	/* whoever wants neither its output nor its lines gets no limit of them */
-	out.tail = !ret_out && !run->line;
+	out.tail = !ret_out && !run->line && !run->output;
 	pidfd = pidfd_open(pid, 0);
 	r = pidfd < 0 ? -errno : pump(run, &out, &tail, pidfd);
-	if (r < 0) {
-		kill(-pid, SIGKILL);
-		kill(pid, SIGKILL);
-	}
+	if (r < 0)
+		end_program(run, &out, &tail, pid, pidfd);
 	RETRY(waitpid(pid, &status, 0));
+	if (run->ret_status)
+		*run->ret_status = status;
 	if (r == -ETIMEDOUT)
 		return lab_fail(err, r, "%s did not end in time and was killed", run->argv[0]);
 	if (r == -ECANCELED)
 		return lab_fail(err, r, "%s was cancelled", run->argv[0]);
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s: reading its output", run->argv[0]);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
+	if ((!WIFEXITED(status) || WEXITSTATUS(status)) && !run->ret_status)
 		return explain(run, status, &tail, err);
 	if (ret_out) {
 		*ret_out = out.buf ? steal_ptr(out.buf) : strdup("");

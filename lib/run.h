@@ -22,6 +22,13 @@
  *		a carriage return ends one too)
  *		instead of collecting it; may be NULL
  * @line_arg:	its argument
+ * @output:	called with what it writes, @stream 1 or 2, instead of collecting
+ *		or cutting it, and without a limit; may be NULL
+ * @output_arg:	its argument
+ * @env:	NULL-terminated "NAME=value", in which PATH is looked up too; NULL: ours
+ * @ret_status:	as of waitpid(); then a program that ran has succeeded, however
+ *		it ended; may be NULL
+ * @grace:	microseconds that one that is to be killed has to end after SIGTERM; 0: none
  *
  * The child gets /dev/null as standard input, its own session, default
  * signals, and dies with the thread that started it (PR_SET_PDEATHSIG).
@@ -35,6 +42,11 @@ struct run {
 	void *cancel_arg;
 	void (*line)(void *arg, const char *line);
 	void *line_arg;
+	void (*output)(void *arg, int stream, const void *data, size_t len);
+	void *output_arg;
+	const char *const *env;
+	int *ret_status;
+	uint64_t grace;
 };
 
 /**

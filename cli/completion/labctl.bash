@@ -47,6 +47,10 @@ _labctl_words()
 		_labctl_files "$cur"
 		;;
 	import) [ "$n" != 0 ] || _labctl_files "$cur" ;;
+	test)
+		[ "$n" != 0 ] || _labctl_ask ls labs
+		_labctl_files "$cur"
+		;;
 	reset)
 		[ "$n" != 0 ] || _labctl_ask ls labs
 		_labctl_instances
@@ -109,7 +113,7 @@ _labctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail) ((i++)) || true ;;
+		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail | --only | --out) ((i++)) || true ;;
 		--) [ "$command" != exec ] || return 0 ;;
 		-*) ;;
 		*)

@@ -570,6 +570,80 @@ static bool cancel_later(void *arg)
 	return ++*(int *)arg > 1;
 }
 
+/* What a program writes, by stream */
+struct written {
+	size_t len[3];
+	char text[3][64];
+};
+
+static void note_output(void *arg, int stream, const void *data, size_t len)
+{
+	struct written *w = arg;
+
+	if (w->len[stream] + len < sizeof(w->text[stream]))
+		memcpy(w->text[stream] + w->len[stream], data, len);
+	w->len[stream] += len;
+}
+
+static struct run run_noting(const char *const *argv, struct written *w, int *status)
+{
+	*w = (struct written){ { 0 }, { "" } };
+	return (struct run){ .argv = argv,
+			     .deadline = UINT64_MAX,
+			     .output = note_output,
+			     .output_arg = w,
+			     .ret_status = status };
+}
+
+/* Streams apart, without limit, any end; an environment of its own */
+static void test_run_output(void **state)
+{
+	const char *const env[] = { "PATH=/usr/bin:/bin", "V=a b", NULL };
+	struct lab_err err = LAB_ERR_INIT;
+	struct written w;
+	struct run run = run_noting(SH("echo \"$V\"; echo why >&2; exit 3"), &w, NULL);
+	int status = 0;
+
+	(void)state;
+	run.env = env;
+	run.ret_status = &status;
+	assert_int_equal(run_program(&run, NULL, &err), 0);
+	assert_string_equal(w.text[1], "a b\n");
+	assert_string_equal(w.text[2], "why\n");
+	assert_int_equal(WEXITSTATUS(status), 3);
+
+	run = run_noting(SH("head -c 9000000 /dev/zero; head -c 9000000 /dev/zero >&2; kill -9 $$"),
+			 &w, &status);
+	assert_int_equal(run_program(&run, NULL, &err), 0);
+	assert_int_equal(w.len[1], 9000000);
+	assert_int_equal(w.len[2], 9000000);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* SIGTERM first, to the whole group */
+static void test_run_grace(void **state)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	struct written w;
+	int status = 0;
+	struct run run = run_noting(SH("trap 'echo bye; exit 7' TERM; echo; sleep 60 & wait"), &w,
+				    &status);
+
+	(void)state;
+	run.grace = 20000000;
+	run.deadline = num_now_us() + 300000;
+	assert_int_equal(run_program(&run, NULL, &err), -ETIMEDOUT);
+	assert_string_equal(w.text[1], "\nbye\n");
+	assert_int_equal(WEXITSTATUS(status), 7);
+
+	/* deaf to it */
+	run = run_noting(SH("trap '' TERM; while :; do read -r x </dev/zero; done"), &w, &status);
+	run.grace = 100000;
+	run.deadline = num_now_us() + 200000;
+	assert_int_equal(run_program(&run, NULL, &err), -ETIMEDOUT);
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
 static void test_run_limits(void **state)
 {
 	struct lab_err err = LAB_ERR_INIT;
@@ -735,6 +809,7 @@ int main(void)
 		cmocka_unit_test(test_sockets),	       cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_json_lines),     cmocka_unit_test(test_json_stream),
 		cmocka_unit_test(test_json_deadlines), cmocka_unit_test(test_run),
+		cmocka_unit_test(test_run_output),     cmocka_unit_test(test_run_grace),
 		cmocka_unit_test(test_run_clean),      cmocka_unit_test(test_run_limits),
 		cmocka_unit_test(test_run_floods),     cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_digest_holes),   cmocka_unit_test(test_digest_ends),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* yaml.c - a bounded YAML file with checked access and all its problems */
 #define _GNU_SOURCE
-#include "images/yaml.h"
+#include "lib/yaml.h"
 
 #include "lib/num.h"
 #include "lib/util.h"

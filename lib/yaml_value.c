@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* yaml_value.c - values of a YAML document: what they are, and what was expected */
 #define _GNU_SOURCE
-#include "images/yaml.h"
+#include "lib/yaml.h"
 
 #include "lib/names.h"
 #include "lib/num.h"

@@ -15,8 +15,8 @@
  * nothing can expand), and duplicate keys are seen. Scalars are text; a
  * number is what its reader says it is, whether quoted or not.
  */
-#ifndef IMAGES_YAML_H
-#define IMAGES_YAML_H
+#ifndef LIB_YAML_H
+#define LIB_YAML_H
 
 #include "lib/err.h"
 
