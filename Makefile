@@ -69,8 +69,8 @@ all: $(addprefix $(BUILD)/,$(PROGRAMS)) $(BUILD)/labram.so
 .PHONY: help
 help:
 	@echo "Build:   all clean dist install uninstall man    (V=1, CC=, CFLAGS=, BUILD=, PREFIX=, DESTDIR=)"
-	@echo "Try:     demo demo-down deps"
-	@echo "Test:    check check-unit check-asan check-slow fuzz bench bench-NAME    (TESTS=, TEST_JOBS=2)"
+	@echo "Try:     demo demo-down deps    (PROFILE=identity)"
+	@echo "Test:    check check-unit check-asan check-slow check-cloud fuzz bench bench-NAME    (TESTS=, TEST_JOBS=2)"
 	@echo "Inspect: lint clang-tidy cppcheck shellcheck codespell format-check headers symbols"
 
 # A change of compiler or flags rebuilds; -Werror does not, it changes no code
@@ -160,6 +160,12 @@ check-asan: deps
 		EXTRA_CFLAGS='$(ASAN_FLAGS)' all tests
 	@BUILD=build-asan tests/run --asan $(TESTS)
 
+# The whole cloud, from nothing: half an hour and more without KVM
+.PHONY: check-cloud
+check-cloud: deps cloud-deps
+	$(AGAIN) WERROR=1 all tests
+	@$(RUN_TESTS) --slow system/cloud-core
+
 .PHONY: bench
 bench: deps bench-deps
 	$(AGAIN) all tests
@@ -199,6 +205,7 @@ RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4ne
 TEST_DEPS = libcmocka-dev genisoimage iproute2 iputils-ping jq mtools nftables openssh-client procps sqlite3 \
 	    util-linux
 BENCH_DEPS = libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+CLOUD_DEPS = python3-openstackclient openssh-client
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell
 
 # $(call need,PACKAGES): quick when all are there
@@ -217,12 +224,15 @@ define need
 	apt-get install -y -qq --no-install-recommends $$missing >/dev/null </dev/null
 endef
 
-.PHONY: deps lint-deps bench-deps
+.PHONY: deps lint-deps bench-deps cloud-deps
 deps:
 	$(call need,$(BUILD_DEPS) $(RUN_DEPS) $(TEST_DEPS))
 
 bench-deps:
 	$(call need,$(BENCH_DEPS))
+
+cloud-deps:
+	$(call need,$(CLOUD_DEPS))
 
 lint-deps:
 	$(call need,$(BUILD_DEPS) $(TEST_DEPS) $(LINT_DEPS))
