@@ -167,7 +167,11 @@ static const char **strings(const json_t *list, size_t *ret_n)
 	return steal_ptr(words);
 }
 
-static int op_nics_del(struct lab *lab, struct request *rq, struct lab_err *err)
+/* A request that names nics and nothing else */
+static int on_nics(struct lab *lab, const struct request *rq,
+		   int (*run)(struct lab *lab, const char *const *ifnames, size_t n,
+			      struct lab_err *err),
+		   struct lab_err *err)
 {
 	autofree const char **names = NULL;
 	const char *op;
@@ -181,7 +185,12 @@ static int op_nics_del(struct lab *lab, struct request *rq, struct lab_err *err)
 	names = strings(list, &n);
 	if (!names)
 		return lab_fail(err, -EINVAL, "bad request: ifnames is no array of strings");
-	return nics_del(lab, names, n, err);
+	return run(lab, names, n, err);
+}
+
+static int op_nics_del(struct lab *lab, struct request *rq, struct lab_err *err)
+{
+	return on_nics(lab, rq, nics_del, err);
 }
 
 static int op_link_set(struct lab *lab, struct request *rq, struct lab_err *err)
@@ -198,19 +207,7 @@ static int op_link_set(struct lab *lab, struct request *rq, struct lab_err *err)
 
 static int op_flush(struct lab *lab, struct request *rq, struct lab_err *err)
 {
-	autofree const char **names = NULL;
-	const char *op;
-	json_t *list;
-	json_error_t je;
-	size_t n;
-
-	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s s:o}", "op", &op, "ifnames",
-			   &list) < 0)
-		return bad_request(&je, err);
-	names = strings(list, &n);
-	if (!names)
-		return lab_fail(err, -EINVAL, "bad request: ifnames is no array of strings");
-	return flush_nics(lab, names, n, err);
+	return on_nics(lab, rq, flush_nics, err);
 }
 
 static int op_clock_set(struct lab *lab, struct request *rq, struct lab_err *err)
