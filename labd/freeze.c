@@ -5,6 +5,7 @@
 
 #include "labd/boot.h"
 #include "labd/disk.h"
+#include "labd/labfile.h"
 #include "labd/member.h"
 #include "labd/memory.h"
 #include "labd/qcow2.h"
@@ -35,17 +36,13 @@ static const char *disk_text(const struct instance *in, size_t i, const char *ke
 /* What it was started with is what its specification says still */
 static int check_spec(const struct instance *in, struct lab_err *err)
 {
-	static const char *const keys[] = { "memory", "vcpus", "image", "disks", "networks" };
 	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	const char *key = labfile_differs(was, instance_spec(in));
 
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (!json_equal(json_object_get(was, keys[i]),
-				json_object_get(instance_spec(in), keys[i])))
-			return lab_fail(err, -EBUSY,
-					"its %s is to change when it is started again: labctl up "
-					"first",
-					keys[i]);
-	return 0;
+	return key ? lab_fail(err, -EBUSY,
+			      "of %s '%s' is to change when it is started again: labctl up first",
+			      in->name, key)
+		   : 0;
 }
 
 static int open_memory(struct member *m)

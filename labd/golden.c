@@ -4,6 +4,7 @@
 #include "labd/golden.h"
 
 #include "labd/disk.h"
+#include "labd/labfile.h"
 #include "labd/restore.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -103,19 +104,15 @@ int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_er
 /* Of an instance and its networks, all that a guest has seen */
 static int check_spec(const struct instance *in, const json_t *then, struct lab_err *err)
 {
-	static const char *const keys[] = {
-		"image", "memory", "vcpus", "root", "disks", "networks"
-	};
 	const json_t *was = json_object_get(json_object_get(then, "instances"), in->name);
+
+	const char *key;
 
 	if (!was)
 		return lab_fail(err, -ESTALE, "instance %s is not in it", in->name);
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (!json_equal(json_object_get(was, keys[i]),
-				json_object_get(instance_spec(in), keys[i])))
-			return lab_fail(err, -ESTALE, "%s of instance %s has changed since",
-					keys[i], in->name);
-	return 0;
+	key = labfile_differs(was, instance_spec(in));
+	return key ? lab_fail(err, -ESTALE, "%s of instance %s has changed since", key, in->name)
+		   : 0;
 }
 
 /* Its image's name may mean another image since */

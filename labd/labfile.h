@@ -68,6 +68,14 @@ int labfile_read(const char *text, size_t len, const char *file, const struct pa
 int labfile_yaml(const json_t *spec, char **ret, struct lab_err *err);
 
 /**
+ * labfile_differs() - What a running instance has that it would not have if it were started now
+ * @was, @now:	its part of two specifications
+ *
+ * Return: the first key of those that cannot change while it runs, or NULL
+ */
+const char *labfile_differs(const json_t *was, const json_t *now);
+
+/**
  * labfile_composed() - The services for which a specification's image is made
  * @image:	of one of its instances
  *

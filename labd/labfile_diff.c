@@ -288,3 +288,14 @@ int labfile_changes(const json_t *from, const json_t *to, json_t **ret, struct l
 	*ret = steal_ptr(list);
 	return 0;
 }
+
+const char *labfile_differs(const json_t *was, const json_t *now)
+{
+	static const char *const keys[] = { "image", "services", "memory",  "vcpus",
+					    "root",  "disks",	 "networks" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!json_equal(json_object_get(was, keys[i]), json_object_get(now, keys[i])))
+			return keys[i];
+	return NULL;
+}

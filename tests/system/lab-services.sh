@@ -146,4 +146,9 @@ check_eq "store has moved in the tree" a "$(cat "$M/store/instance")"
 labctl check lab
 check_fails 1 "lab lab has no service nothing" labctl check lab nothing
 labctl umount "$TEST_DIR/mnt"
+
+# the golden is of another lab now
+labctl down lab
+check_match "why the golden is not used" "services of instance a has changed" \
+	"$(labctl up --no-golden lab 2>&1)"
 labctl down lab
