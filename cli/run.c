@@ -24,14 +24,13 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-static int enter(struct cli *cli, long long keeper, const char *kind, int type)
+/* @proc: the keeper's directory in /proc, so that all are of the same process */
+static int enter(struct cli *cli, int proc, const char *kind, int type)
 {
-	autoclose int fd = -EBADF;
-	char path[IO_PATH];
+	autoclose int fd = openat(proc, kind, O_RDONLY | O_CLOEXEC);
 
-	fd = open(io_path(path, "/proc/%lld/ns/%s", keeper, kind), O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return lab_fail_errno(&cli->err, -errno, "%s", path);
+		return lab_fail_errno(&cli->err, -errno, "the lab's keeper: %s", kind);
 	if (setns(fd, type) < 0)
 		return lab_fail_errno(&cli->err, -errno, "entering the lab's network");
 	return 0;
@@ -47,10 +46,10 @@ static int use_resolver(struct cli *cli, const json_t *answer)
 
 	if (!*cell_string(answer, "resolver"))
 		return 0;
-	fd = mkstemp(path);
-	if (fd < 0 || io_write_all(fd, text, (size_t)n) < 0 || fchmod(fd, 0644) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) < 0)
+	fd = mkostemp(path, O_CLOEXEC);
+	n = fd < 0 ? -errno : io_write_all(fd, text, (size_t)n);
+	if (!n && (fchmod(fd, 0644) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		   mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) < 0))
 		n = -errno;
 	/* the mount keeps it until the program ends */
 	if (fd >= 0)
@@ -61,7 +60,8 @@ static int use_resolver(struct cli *cli, const json_t *answer)
 static int enter_lab(struct cli *cli, const struct object *o, const json_t *answer)
 {
 	autojson json_t *lab = NULL;
-	char path[CLIENT_PATH];
+	char path[CLIENT_PATH], dir[64];
+	autoclose int proc = -EBADF;
 	long long keeper;
 	int r = cli_call(cli, "GET", client_path(path, "/v1/labs/%s", o->lab), NULL, &lab);
 
@@ -71,12 +71,16 @@ static int enter_lab(struct cli *cli, const struct object *o, const json_t *answ
 	if (!keeper)
 		return lab_fail(&cli->err, -ENODATA, "lab %s is down: labctl up %s", o->lab,
 				o->lab);
+	snprintf(dir, sizeof(dir), "/proc/%lld", keeper);
+	proc = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return lab_fail_errno(&cli->err, -errno, "the lab's keeper: %s", dir);
 	if (geteuid())
-		r = enter(cli, keeper, "user", CLONE_NEWUSER);
+		r = enter(cli, proc, "ns/user", CLONE_NEWUSER);
 	if (!r && unshare(CLONE_NEWNS) < 0)
 		r = lab_fail_errno(&cli->err, -errno, "a mount namespace");
 	if (!r)
-		r = enter(cli, keeper, "net", CLONE_NEWNET);
+		r = enter(cli, proc, "ns/net", CLONE_NEWNET);
 	return r < 0 ? r : use_resolver(cli, answer);
 }
 

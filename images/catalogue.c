@@ -255,6 +255,26 @@ static int add_file(const json_t *service, const FTSENT *e, size_t root, const j
 	return 0;
 }
 
+/* A key that names no file would leave one with the wrong owner and mode */
+static int check_listed(const json_t *service, const json_t *list, struct lab_err *err)
+{
+	const char *path;
+	json_t *given, *file;
+	size_t i;
+
+	json_object_foreach(json_object_get(service, "files"), path, given) {
+		bool there = false;
+
+		json_array_foreach(list, i, file)
+			there |= !strcmp(json_string_value(json_object_get(file, "path")), path);
+		if (!there)
+			return lab_fail(err, -EINVAL,
+					"service %s: 'files' names %s, but there is no files%s",
+					name_of(service), path, path);
+	}
+	return 0;
+}
+
 static int by_name(const FTSENT **a, const FTSENT **b)
 {
 	return strcmp((*a)->fts_name, (*b)->fts_name);
@@ -280,6 +300,8 @@ int catalogue_files(const struct paths *paths, const json_t *service, const json
 		if (e->fts_info != FTS_D && e->fts_info != FTS_DP && e->fts_level > 0)
 			r = add_file(service, e, root, context, list, err);
 	fts_close(tree);
+	if (!r)
+		r = check_listed(service, list, err);
 	if (!r)
 		*ret = steal_ptr(list);
 	return r;

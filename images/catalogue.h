@@ -11,11 +11,13 @@
  *	build		run in the root of an image that is built with it
  *	build-end	run after the `build`s of all, in the opposite order
  *	setup		run in a guest before it starts there for the first time
+ *	start		run in a guest at each start, after its units
  *	check		run in a guest: whether it really works
  *	remove		run in a guest when it is taken away
+ *	env		lines NAME=VALUE for programs of the host
  *
- * The last five are templates as well, of scripts for /bin/sh. So a service is
- * added by adding a folder.
+ * All but the first are templates, of scripts for /bin/sh but for `files` and `env`. So a service
+ *is added by adding a folder.
  *
  * An image is built for a set of services (compose.h) as if it were a lab of one
  * machine: all their names are 127.0.0.1 and all secrets "build". What differs from lab

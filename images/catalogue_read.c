@@ -11,6 +11,7 @@
 #define MAX_MEMORY (64ULL << 30)
 #define MAX_DISK (1ULL << 40)
 #define MAX_VCPUS 64
+#define MAX_UNITS 32
 
 static void set(json_t *o, const char *key, json_t *value)
 {
@@ -45,6 +46,8 @@ static void read_words(struct ydoc *doc, const struct ynode *n, const char *key,
 	set(service, key, list);
 	if (ynode_null(n) || !ydoc_list(doc, n, what))
 		return;
+	if (!strcmp(key, "units") && n->count > MAX_UNITS)
+		ydoc_problem(doc, n, "expected at most %d units", MAX_UNITS);
 	for (const struct ynode *v = n->child; v; v = v->next) {
 		if (v->type == YNODE_SCALAR && *v->text && *v->text != '-' &&
 		    !v->text[strspn(v->text, allowed)])
@@ -93,6 +96,16 @@ static void read_many(struct ydoc *doc, const struct ynode *n, json_t *service)
 	set(service, "many", json_boolean(many));
 }
 
+/* Names, as tar in a guest takes a number for a name that it does not know */
+static bool is_owner(const char *text)
+{
+	size_t user = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+
+	return user && user < 32 && text[user] == ':' && text[0] > '9' && text[user + 1] > '9' &&
+	       strspn(text + user + 1, "abcdefghijklmnopqrstuvwxyz0123456789_-") ==
+		       strlen(text + user + 1);
+}
+
 /* {owner: USER:GROUP, mode: 0640} */
 static void read_file(struct ydoc *doc, const struct ynode *n, json_t *files)
 {
@@ -100,19 +113,22 @@ static void read_file(struct ydoc *doc, const struct ynode *n, json_t *files)
 	const struct ynode *owner = ynode_get(n, "owner"), *mode = ynode_get(n, "mode");
 	json_t *file = json_object();
 	const char *text;
-	char *end;
 
 	set(files, n->key->text, file);
 	if (*n->key->text != '/')
 		ydoc_problem(doc, n->key, "expected the absolute path of a file");
 	if (!ydoc_map(doc, n, known))
 		return;
-	if (!ynode_null(owner) && ydoc_text(doc, owner, "USER:GROUP", &text))
+	if (!ynode_null(owner) && ydoc_text(doc, owner, "USER:GROUP", &text)) {
 		set(file, "owner", json_string(text));
+		if (!is_owner(text))
+			ydoc_problem(doc, owner,
+				     "expected the names of a user and a group, USER:GROUP");
+	}
 	if (ynode_null(mode) || !ydoc_text(doc, mode, "permissions in octal", &text))
 		return;
-	set(file, "mode", json_integer((json_int_t)strtoul(text, &end, 8)));
-	if (*end || strlen(text) > 5)
+	set(file, "mode", json_integer((json_int_t)strtoul(text, NULL, 8)));
+	if (strlen(text) > 4 || text[strspn(text, "01234567")])
 		ydoc_problem(doc, mode, "expected permissions in octal such as 0640");
 }
 

@@ -42,6 +42,7 @@ static json_t *building_context(const json_t *services)
 	json_decref(places);
 	json_decref(here);
 	json_object_set_new(json_object_get(context, "secrets"), "admin", json_string("build"));
+	json_object_set_new(json_object_get(context, "bcrypt"), "admin", json_string(""));
 	json_object_update_new(
 		context, json_pack("{s:b s:b s:s s:s s:s s:s s:{} s:{} s:{} s:[]}", "building", 1,
 				   "slow", 0, "lab", "build", "domain", "", "instance", "localhost",
@@ -87,13 +88,13 @@ static int add_all(struct composing *c)
 	fprintf(c->script, "echo '127.0.0.1 localhost");
 	json_array_foreach(c->services, i, s)
 		fprintf(c->script, " %s", recipe_str(s, "name"));
-	fprintf(c->script, "' >>/etc/hosts\n");
+	fprintf(c->script, " # build' >>/etc/hosts\n");
 	json_array_foreach(c->services, i, s)
 		if (!r)
 			r = add_service(c, s);
 	for (i = json_array_size(c->services); !r && i-- > 0;)
 		r = add_script(c, json_array_get(c->services, i), "build-end");
-	fprintf(c->script, "sed -i '/^127.0.0.1 localhost /d' /etc/hosts\n");
+	fprintf(c->script, "sed -i '/ # build$/d' /etc/hosts\n");
 	/* what packages enable: labd starts services, in the order of their needs */
 	fprintf(c->script, "systemctl preset-all\nrm -rf %s\n", SCRIPTS);
 	return r;

@@ -297,6 +297,19 @@ static void read_using(struct reader *r, const struct ynode *n)
 	set(r->spec, "using", list);
 }
 
+static void add_service_name(struct reader *r, const struct ynode *n, json_t *list)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+		if (!strcmp(json_string_value(v), n->text)) {
+			ydoc_problem(r->doc, n, "service '%s' is given twice", n->text);
+			return;
+		}
+	json_array_append_new(list, json_string(n->text));
+}
+
 /* What they bring is added when all else is read */
 static void read_services(struct reader *r, const struct ynode *n)
 {
@@ -307,7 +320,7 @@ static void read_services(struct reader *r, const struct ynode *n)
 		n = &no_list;
 	for (const struct ynode *v = n->child; v; v = v->next)
 		if (ydoc_name(r->doc, v, "a service's name", &name))
-			json_array_append_new(list, json_string(name));
+			add_service_name(r, v, list);
 	set(r->spec, "services", list);
 }
 
@@ -369,7 +382,8 @@ static void add_services(struct reader *r, const struct ynode *at)
 {
 	struct lab_err err = LAB_ERR_INIT;
 
-	if (compose(r->paths, json_object_get(r->spec, "services"), r->spec, &err) < 0)
+	if (!ydoc_problems(r->doc) &&
+	    compose(r->paths, json_object_get(r->spec, "services"), r->spec, &err) < 0)
 		ydoc_problem(r->doc, at, "%s", err.text);
 }
 

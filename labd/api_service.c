@@ -62,12 +62,13 @@ static void add_resolver(const json_t *spec, json_t *result)
 static int env(struct request *q)
 {
 	autojson json_t *spec = plan_spec(q->d, q->params[0]);
+	const char *inside = request_arg(q, "inside");
 	json_t *lines = NULL;
 	int r;
 
 	if (!spec)
 		return lab_fail(&q->err, -ENOENT, "there is no lab %s: labctl ls", q->params[0]);
-	r = service_env(q->d, spec, request_arg(q, "inside"), &lines, &q->err);
+	r = service_env(q->d, spec, inside && !strcmp(inside, "1"), &lines, &q->err);
 	if (r < 0)
 		return r;
 	q->result = json_pack("{s:o s:s s:s}", "env", lines, "resolver", "", "domain", "");

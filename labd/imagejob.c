@@ -249,8 +249,12 @@ static json_t *services_of(struct labd *d, const char *image)
 		TAILQ_FOREACH(in, &lab->instances, link) {
 			const json_t *own = json_object_get(instance_spec(in), "image");
 
-			if (own && !strcmp(json_string_value(own), image))
-				return labfile_composed(lab->spec, image);
+			json_t *services = own && !strcmp(json_string_value(own), image)
+						   ? labfile_composed(lab->spec, image)
+						   : NULL;
+
+			if (services)
+				return services;
 		}
 	return NULL;
 }

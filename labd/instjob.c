@@ -134,6 +134,11 @@ static int do_probe(struct labd *d, struct job *job, struct instance *in, struct
 		instance_set_ready(d, in, "no", "its services: labctl up");
 		return 0;
 	}
+	/* it may have booted again meanwhile */
+	if (services_wait(d, job, in, job_item(job, in->name), err) < 0) {
+		instance_set_ready(d, in, "no", "its services");
+		return err->code;
+	}
 	return boot_wait_ready(d, job, in, job_item(job, in->name), err);
 }
 
@@ -284,7 +289,8 @@ static bool gives_way(struct labd *d, struct instance *in, const struct action *
 
 	if (!job || in->lab->job || (a->run != do_stop && a->run != do_kill))
 		return false;
-	if (strcmp(job->kind, "start") && strcmp(job->kind, "probe") && strcmp(job->kind, "reboot"))
+	if (strcmp(job->kind, "start") && strcmp(job->kind, "probe") &&
+	    strcmp(job->kind, "reboot") && strcmp(job->kind, "booted"))
 		return false;
 	job_cancel(job);
 	return true;

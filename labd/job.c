@@ -202,6 +202,8 @@ static void run(void *arg)
 	for (size_t i = 0; i < job->nitems; i++)
 		if (job->items[i].started)
 			job_item_end(job, &job->items[i], r);
+	/* whoever cut it may have cut a character, and what is not UTF-8 could not be told */
+	text_clean(err.text);
 	if (r < 0)
 		job_log(job, "failed: %s", err.text);
 

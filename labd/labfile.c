@@ -85,6 +85,9 @@ static int read_lab(struct lab_reader *r, const struct ynode *root)
 	return 0;
 }
 
+#define MIN_KEY 8
+#define MAX_KEY 128
+
 /* Secrets of its services are made from it (service.h), so it stays what it was */
 static int read_key(struct lab_reader *r, const struct ynode *n)
 {
@@ -94,6 +97,8 @@ static int read_key(struct lab_reader *r, const struct ynode *n)
 
 	if (n)
 		ydoc_text(r->doc, n, "a text from which secrets are made", &key);
+	if (n && key && (strlen(key) < MIN_KEY || strlen(key) > MAX_KEY))
+		ydoc_problem(r->doc, n, "expected a text of %d to %d characters", MIN_KEY, MAX_KEY);
 	if (!key && getrandom(random, sizeof(random), 0) == sizeof(random)) {
 		digest_hex(hex, random, sizeof(random));
 		hex[32] = '\0';

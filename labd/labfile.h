@@ -29,6 +29,7 @@
 #include "lib/probe.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Limits of one lab, and why */
@@ -66,6 +67,17 @@ int labfile_read(const char *text, size_t len, const char *file, const struct pa
  * @ret:	malloced YAML with all defaults filled in
  */
 int labfile_yaml(const json_t *spec, char **ret, struct lab_err *err);
+
+/** labfile_is_composed() - Whether an image's name is one that is made for services */
+bool labfile_is_composed(const char *image);
+
+/**
+ * labfile_other_image() - Whether an instance needs disks of another image now
+ * @was, @now:	its part of two specifications
+ *
+ * One whose own services are the same does not, if only the others of the lab changed.
+ */
+bool labfile_other_image(const json_t *was, const json_t *now);
 
 /**
  * labfile_differs() - What a running instance has that it would not have if it were started now

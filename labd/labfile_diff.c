@@ -176,10 +176,30 @@ static void compare_nics(struct reason *why, const json_t *from, const json_t *t
 		because(why, true, "order of networks changed");
 }
 
+bool labfile_other_image(const json_t *was, const json_t *now)
+{
+	const char *before = json_string_value(json_object_get(was, "image"));
+	const char *after = json_string_value(json_object_get(now, "image"));
+
+	if (!before || !after || !strcmp(before, after))
+		return false;
+	/* the lab has more or fewer services, but what this one needs is in the old image */
+	return !labfile_is_composed(before) || !labfile_is_composed(after) ||
+	       !json_equal(json_object_get(was, "services"), json_object_get(now, "services"));
+}
+
+static void compare_image(struct reason *why, const json_t *from, const json_t *to)
+{
+	if (!labfile_other_image(from, to))
+		return;
+	compare(why, true, "image", "image", from, to);
+	because(why, true, "with fresh disks");
+}
+
 static void compare_instance(struct reason *why, const json_t *from, const json_t *to,
 			     const json_t *changed)
 {
-	compare(why, true, "image", "image", from, to);
+	compare_image(why, from, to);
 	compare(why, true, "services", "services", from, to);
 	compare(why, true, "vcpus", "vcpus", from, to);
 	compare(why, true, "memory", "memory", from, to);
@@ -291,9 +311,11 @@ int labfile_changes(const json_t *from, const json_t *to, json_t **ret, struct l
 
 const char *labfile_differs(const json_t *was, const json_t *now)
 {
-	static const char *const keys[] = { "image", "services", "memory",  "vcpus",
-					    "root",  "disks",	 "networks" };
+	static const char *const keys[] = { "services", "memory", "vcpus",
+					    "root",	"disks",  "networks" };
 
+	if (labfile_other_image(was, now))
+		return "image";
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (!json_equal(json_object_get(was, keys[i]), json_object_get(now, keys[i])))
 			return keys[i];

@@ -136,7 +136,8 @@ static struct machine *choose(struct placing *p, const char *name, const json_t 
 	for (size_t i = 0; i < p->nmachines; i++) {
 		struct machine *m = &p->machines[i];
 
-		if (is_apart(p, service, name, m) || free_of(m) < memory_of(service))
+		if (is_apart(p, service, name, m) || free_of(m) < memory_of(service) ||
+		    json_array_size(m->services) == LAB_MAX_SERVICES)
 			continue;
 		if (was_there(p, m, name))
 			return m;
@@ -186,6 +187,14 @@ static bool is_given(const struct placing *p, const char *name)
 	return false;
 }
 
+static bool is_listed(const struct placing *p, const char *name)
+{
+	for (size_t i = 0; i < p->ntodo; i++)
+		if (!strcmp(p->todo[i]->text, name))
+			return true;
+	return false;
+}
+
 /* One more of the lab's list, after those that need as much memory or more */
 static int add_todo(struct placing *p, const struct ynode *n)
 {
@@ -198,6 +207,12 @@ static int add_todo(struct placing *p, const struct ynode *n)
 	service = labfile_service(p->r, n);
 	if (!json_is_object(service))
 		return service ? 0 : -ENOMEM;
+	if (is_listed(p, name) && !json_is_true(json_object_get(service, "many")))
+		ydoc_problem(p->r->doc, n, "service '%s' is given twice", name);
+	else if (p->ntodo == ARRAY_SIZE(p->todo))
+		ydoc_problem(p->r->doc, n, "expected at most %zu services", ARRAY_SIZE(p->todo));
+	if (is_listed(p, name) && !json_is_true(json_object_get(service, "many")))
+		return 0;
 	if ((is_given(p, name) && !json_is_true(json_object_get(service, "many"))) ||
 	    p->ntodo == ARRAY_SIZE(p->todo))
 		return 0;

@@ -16,6 +16,7 @@
 #include "labd/service.h"
 #include "lib/digest.h"
 #include "lib/io.h"
+#include "lib/names.h"
 #include "lib/util.h"
 
 #include <stdio.h>
@@ -211,7 +212,7 @@ int labfile_services(struct lab_reader *r, const struct lab_inst *inst, json_t *
 #define COMPOSED "cloud-"
 
 /* Whether an image's name is one that composed_image() gives */
-static bool is_composed(const char *image)
+bool labfile_is_composed(const char *image)
 {
 	return !strncmp(image, COMPOSED, strlen(COMPOSED)) &&
 	       strlen(image) == strlen(COMPOSED) + 8 &&
@@ -264,33 +265,57 @@ static void check_names(struct lab_reader *r, const json_t *set)
 {
 	for (size_t i = 0; i < r->ninsts; i++) {
 		const struct lab_inst *inst = &r->insts[i];
-		const char *on = json_string_value(json_object_get(set, inst->name));
+		const char *on = json_string_value(json_object_get(set, inst->name)), *net;
+		char nic[2 * NAME_MAX_LEN + 2];
+		json_t *v;
 
 		if (on && strcmp(on, inst->name))
-			ydoc_problem(
-				r->doc, ynode_name(inst->node),
-				"instance '%s' is named like a service that instance '%s' has: "
-				"in the lab this name means the service",
-				inst->name, on);
+			ydoc_problem(r->doc, ynode_name(inst->node),
+				     "instance '%s' is named like a service that instance '%s' "
+				     "has: in the lab this name means the service",
+				     inst->name, on);
+		json_object_foreach(json_object_get(inst->spec, "networks"), net, v) {
+			snprintf(nic, sizeof(nic), "%s-%s", inst->name, net);
+			if (json_object_get(set, nic))
+				ydoc_problem(r->doc, ynode_name(inst->node),
+					     "'%s', the name of a nic of instance '%s', is that of "
+					     "a service",
+					     nic, inst->name);
+		}
 	}
+}
+
+/* Services that wait for each other would be found out only when all guests have booted */
+static void check_circle(struct lab_reader *r, const json_t *set)
+{
+	autojson json_t *names = json_array(), *sorted = NULL;
+	struct lab_err err = LAB_ERR_INIT;
+	const char *name;
+	json_t *v;
+
+	json_object_foreach((json_t *)set, name, v)
+		json_array_append_new(names, json_string(name));
+	if (!ydoc_problems(r->doc) && catalogue_set(r->paths, names, &sorted, &err) < 0)
+		ydoc_problem(r->doc, NULL, "%s", err.text);
 }
 
 json_t *labfile_composed(const json_t *spec, const char *image)
 {
-	json_t *set, *in, *names, *v;
+	autojson json_t *set = json_object(), *own = NULL;
+	json_t *in, *names, *v;
 	const char *name;
 	size_t i;
 
-	if (!is_composed(image))
-		return NULL;
-	set = json_object();
 	json_object_foreach(json_object_get(spec, "instances"), name, in)
 		json_array_foreach(json_object_get(in, "services"), i, v)
 			json_object_set_new(set, json_string_value(v), json_true());
+	own = composed_image(set);
+	/* another lab's image, whose services this one does not know */
+	if (!own || strcmp(json_string_value(own), image) != 0)
+		return NULL;
 	names = json_array();
 	json_object_foreach(set, name, v)
 		json_array_append_new(names, json_string(name));
-	json_decref(set);
 	return names;
 }
 
@@ -307,13 +332,15 @@ int labfile_placed(struct lab_reader *r)
 	if (!json_object_size(set))
 		return 0;
 	check_names(r, set);
+	check_circle(r, set);
 	image = composed_image(set);
 	for (size_t i = 0; i < r->ninsts; i++) {
 		json_t *spec = r->insts[i].spec;
 		const char *own = json_string_value(json_object_get(spec, "image"));
 
 		if (json_array_size(json_object_get(spec, "services")) &&
-		    (!*own || is_composed(own)) && json_object_set(spec, "image", image) < 0)
+		    (!*own || labfile_is_composed(own)) &&
+		    json_object_set(spec, "image", image) < 0)
 			return -ENOMEM;
 	}
 	return 0;

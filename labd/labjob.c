@@ -120,15 +120,12 @@ static int apply_changes(struct labd *d, struct job *job, struct lab *lab, struc
 	return r;
 }
 
-/* Whether the image of an instance has another name than the one its disks stand on */
-static bool other_image(struct labd *d, const struct instance *in)
+/* Whether its disks stand on an image that is not the one it is to have */
+static bool other_image(const struct instance *in)
 {
-	const char *now = json_string_value(json_object_get(instance_spec(in), "image"));
 	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
-	const char *before = json_string_value(json_object_get(was, "image"));
 
-	(void)d;
-	return in->image && before && now && strcmp(before, now);
+	return in->image && labfile_other_image(was, instance_spec(in));
 }
 
 static int ensure_images(struct labd *d, struct job *job, const json_t *images, struct lab_err *err)
@@ -193,7 +190,7 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 		struct image *im;
 		int r;
 
-		if (!u->reset && !other_image(d, in))
+		if (!u->reset && !other_image(in))
 			continue;
 		pthread_mutex_lock(&d->lock);
 		im = model_image(d, name ? name : "");

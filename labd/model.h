@@ -43,6 +43,7 @@ struct image {
 /**
  * struct guest - what is open to a running QEMU; counted references
  *
+ * @booted:	the guest has booted again by itself, and nobody has dealt with that yet
  * @why:	QEMU paused it by itself, for this reason; "" otherwise
  *
  * The instance holds one; whoever talks to the guest outside a claim
@@ -54,6 +55,7 @@ struct guest {
 	struct qmp *qmp, *events;
 	struct agent *agent;
 	sd_event_source *on_exit, *on_event;
+	bool booted;
 	char why[200];
 };
 

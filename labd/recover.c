@@ -24,6 +24,7 @@
 #include "labd/import.h"
 #include "labd/labjob.h"
 #include "labd/network.h"
+#include "labd/service.h"
 #include "labd/snapjob.h"
 #include "labd/snapshot.h"
 #include "labd/watch.h"
@@ -288,7 +289,10 @@ void recover_probe(struct labd *d)
 		if (lab->restore)
 			snapjob_resume(d, lab);
 		TAILQ_FOREACH(in, &lab->instances, link)
-			if (in->guest && !strcmp(in->state, "running") && strcmp(in->ready, "yes"))
+			if (in->guest && !strcmp(in->state, "running") &&
+			    (strcmp(in->ready, "yes") || json_array_size(service_names(in)))) {
+				services_lost(in);
 				labjob_probe(d, in);
+			}
 	}
 }

@@ -5,8 +5,10 @@
 
 #include "labd/boot.h"
 #include "labd/guestrun.h"
+#include "labd/plan.h"
 #include "labd/service_context.h"
 #include "labd/service_fill.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -14,6 +16,8 @@
 #define START_SECONDS 1800 /* setup and start of one, in an emulated guest */
 #define SCRIPT_SECONDS 600
 #define LOOK_SECONDS 60
+#define MAX_UNITS 32 /* catalogue_read.c */
+#define HALF_DONE "half done" /* a digest that nothing has */
 
 const json_t *service_names(const struct instance *in)
 {
@@ -46,11 +50,15 @@ bool services_ready(const struct instance *in)
 static void put_state(struct labd *d, struct instance *in, const char *name, const char *state,
 		      const char *text, const char *digest)
 {
+	char words[LAB_ERR_TEXT];
+
+	text_copy(words, sizeof(words), text);
+	text_clean(words);
 	pthread_mutex_lock(&d->lock);
 	if (!digest)
 		digest = text_of(json_object_get(in->services, name), "digest");
 	json_object_set_new(in->services, name,
-			    json_pack("{s:s s:s s:s}", "state", state, "text", text, "digest",
+			    json_pack("{s:s s:s s:s}", "state", state, "text", words, "digest",
 				      digest));
 	instance_emit(d, in);
 	pthread_cond_broadcast(&d->changed);
@@ -64,19 +72,53 @@ void service_set_state(struct labd *d, struct instance *in, const char *name, co
 	put_state(d, in, name, state, text, NULL);
 }
 
+/* In the model only */
+static void set_state(struct instance *in, const char *name, const char *state, const char *text)
+{
+	json_t *s = json_object_get(in->services, name);
+
+	if (!s) {
+		s = json_pack("{s:s}", "digest", HALF_DONE);
+		json_object_set_new(in->services, name, s);
+	}
+	json_object_set_new(s, "state", json_string(state));
+	json_object_set_new(s, "text", json_string(text));
+}
+
+void services_expect(struct instance *in)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(service_names(in), i, name)
+		set_state(in, json_string_value(name), "waiting", "");
+}
+
+void services_lost(struct instance *in)
+{
+	const char *name;
+	json_t *s;
+
+	json_object_foreach(in->services, name, s)
+		if (!strcmp(text_of(s, "state"), "waiting") ||
+		    !strcmp(text_of(s, "state"), "starting"))
+			set_state(in, name, "failed",
+				  "labd has ended while it was started: labctl up");
+}
+
 /* ---- start ------------------------------------------------------------------------ */
 
 /* What it is, where it stands and what its log says, for a person */
 static void look(struct instance *in, const json_t *service, struct lab_err *err)
 {
 	static const char script[] = "log=$1; shift\n"
-				     "for u; do systemctl is-active -q $u ||\n"
-				     "	echo \"$u: $(systemctl show -P ActiveState $u) "
-				     "($(systemctl show -P Result $u))\"; done\n"
+				     "for u; do systemctl is-active -q \"$u\" ||\n"
+				     "	echo \"$u: $(systemctl show -P ActiveState \"$u\") "
+				     "($(systemctl show -P Result \"$u\"))\"; done\n"
 				     "if [ -s \"$log\" ]; then tail -n 12 \"$log\"\n"
 				     "elif [ $# -gt 0 ]; then journalctl -q -n 12 -o cat $(printf "
 				     "-- '-u %s ' \"$@\"); fi\n";
-	const char *argv[24] = { "sh", "-c", script, "sh", text_of(service, "log") };
+	const char *argv[MAX_UNITS + 6] = { "sh", "-c", script, "sh", text_of(service, "log") };
 	char words[1200] = "";
 	struct guestrun run = {
 		.argv = argv, .seconds = LOOK_SECONDS, .words = words, .size = sizeof(words)
@@ -91,14 +133,21 @@ static void look(struct instance *in, const json_t *service, struct lab_err *err
 	len = strcspn(err->text, "\n"); /* the console's last lines say less */
 	if (*words)
 		snprintf(err->text + len, sizeof(err->text) - len, "\n%s", words);
+	text_clean(err->text);
 }
 
-/* Write it into the guest, set it up and start it */
-static int bring(struct instance *in, struct job *job, const struct filled *filled,
-		 struct lab_err *err)
+/*
+ * Write it into the guest, set it up and start it. One that an earlier labd has begun goes
+ * on there, so there is a lock, which what is started does not inherit.
+ */
+static int bring(struct instance *in, struct job *job, const char *name,
+		 const struct filled *filled, struct lab_err *err)
 {
-	static const char script[] = "tar -xpf - -C / && exec sh " SERVICE_GO;
-	static const char *const argv[] = { "sh", "-c", script, NULL };
+	static const char script[] = "mkdir -p " SERVICE_DIR "\n"
+				     "exec 9>" SERVICE_DIR "/lock\n"
+				     "flock 9\n"
+				     "tar -xpf - -C / && sh " SERVICE_DIR "/$1/go 9>&-";
+	const char *argv[] = { "sh", "-c", script, "sh", name, NULL };
 	struct guestrun run = {
 		.argv = argv, .input = filled->data, .len = filled->len, .seconds = START_SECONDS
 	};
@@ -141,7 +190,9 @@ static int start(struct labd *d, struct job *job, struct instance *in, struct jo
 		return 0;
 	snprintf(step, sizeof(step), "start %s", name);
 	job_item_step(job, item, step, 0);
-	r = bring(in, job, &filled, err);
+	/* from here on it is neither what it was nor what it is to be */
+	put_state(d, in, name, "starting", "", HALF_DONE);
+	r = bring(in, job, name, &filled, err);
 	if (r == -EIO)
 		look(in, service, err);
 	if (!r)
@@ -198,23 +249,34 @@ int services_wait(struct labd *d, struct job *job, struct instance *in, struct j
 {
 	const json_t *name;
 	size_t i;
-	int r = 0;
+	int first = 0;
 
 	json_array_foreach(service_names(in), i, name) {
 		const char *text = json_string_value(name);
+		struct lab_err why = LAB_ERR_INIT;
 		autojson json_t *service = NULL;
+		int r = service_load(&d->paths, text, &service, &why)
+				?: wait_probes(d, job, in, item, service, &why);
 
-		r = r ?: service_load(&d->paths, text, &service, err) ?:
-			 wait_probes(d, job, in, item, service, err);
-		put_state(d, in, text, r < 0 ? "failed" : "ready", r < 0 ? err->text : "", NULL);
+		lab_wrap(&why, r, "service %s", text);
+		if (r < 0 && !first) {
+			first = r;
+			if (err)
+				*err = why;
+		}
+		if (r == -ECANCELED || r == -ECHILD)
+			break;
+		put_state(d, in, text, r < 0 ? "failed" : "ready", r < 0 ? why.text : "", NULL);
 	}
-	return r;
+	return first;
 }
 
 /* ---- scripts ------------------------------------------------------------------------ */
 
-int service_script(struct labd *d, struct job *job, struct instance *in, const char *name,
-		   const char *script, char *words, size_t size, struct lab_err *err)
+/* Filled from a specification, which for what was taken away is not the lab's any more */
+static int run_script(struct labd *d, struct job *job, struct instance *in, const json_t *spec,
+		      const char *name, const char *script, char *words, size_t size,
+		      struct lab_err *err)
 {
 	static const char *const argv[] = { "sh", "-eu", "-s", NULL };
 	autojson json_t *context = NULL;
@@ -222,7 +284,7 @@ int service_script(struct labd *d, struct job *job, struct instance *in, const c
 	struct guestrun run = {
 		.argv = argv, .seconds = SCRIPT_SECONDS, .words = words, .size = size
 	};
-	int r = service_context(d, in->lab->spec, in->name, &context, err);
+	int r = service_context(d, spec, in->name, &context, err);
 
 	if (!r)
 		r = catalogue_script(&d->paths, name, script, context, &text, err);
@@ -232,6 +294,12 @@ int service_script(struct labd *d, struct job *job, struct instance *in, const c
 	run.len = strlen(text);
 	r = guestrun(in, job, &run, err);
 	return r < 0 ? r : 1;
+}
+
+int service_script(struct labd *d, struct job *job, struct instance *in, const char *name,
+		   const char *script, char *words, size_t size, struct lab_err *err)
+{
+	return run_script(d, job, in, in->lab->spec, name, script, words, size, err);
 }
 
 /* Names of services it was started with and does not have any more */
@@ -257,7 +325,7 @@ static json_t *names_gone(struct labd *d, const struct instance *in)
 void services_take_away(struct labd *d, struct job *job, struct instance *in)
 {
 	static const char script[] = "rm -f " SERVICE_MARKS "/$1";
-	autojson json_t *gone = names_gone(d, in);
+	autojson json_t *gone = names_gone(d, in), *was = plan_applied(d, in->lab->name);
 	const json_t *v;
 	size_t i;
 
@@ -266,7 +334,10 @@ void services_take_away(struct labd *d, struct job *job, struct instance *in)
 		const char *argv[] = { "sh", "-c", script, "sh", name, NULL };
 		struct guestrun run = { .argv = argv, .seconds = LOOK_SECONDS };
 		struct lab_err err = LAB_ERR_INIT;
-		int r = service_script(d, job, in, name, "remove", NULL, 0, &err);
+		int r;
+
+		json_object_set(was, "key", json_object_get(in->lab->spec, "key"));
+		r = run_script(d, job, in, was, name, "remove", NULL, 0, &err);
 
 		if (r >= 0)
 			r = guestrun(in, job, &run, &err);

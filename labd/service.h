@@ -53,6 +53,12 @@ bool services_ready(const struct instance *in);
 void service_set_state(struct labd *d, struct instance *in, const char *name, const char *state,
 		       const char *text);
 
+/** services_expect() - All of an instance are to be started: state "waiting"; the lock is held */
+void services_expect(struct instance *in);
+
+/** services_lost() - A labd has ended while it started them: state "failed" */
+void services_lost(struct instance *in);
+
 /**
  * service_start() - Start a service whose needs are ready, and wait until it is, too
  * One that runs with what it would get is only waited for.
@@ -79,7 +85,7 @@ int services_wait(struct labd *d, struct job *job, struct instance *in, struct j
 /**
  * service_script() - Run one of a service's scripts in its guest
  * @script:	"check", "remove"
- * @words:	@size bytes: the last of what it said
+ * @words:	@size bytes: the last of what it said; may be NULL
  *
  * Return: 1, 0 if it has none, or negative errno
  */

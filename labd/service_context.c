@@ -22,7 +22,7 @@ static const char *text_of(const json_t *o, const char *key)
 static void secret(const json_t *spec, const char *name, char buf[SECRET_LEN + 1])
 {
 	char text[256], hex[DIGEST_HEX];
-	int n = snprintf(text, sizeof(text), "%.64s secret %s", text_of(spec, "key"), name);
+	int n = snprintf(text, sizeof(text), "%s secret %s", text_of(spec, "key"), name);
 
 	snprintf(buf, SECRET_LEN + 1, "%.*s", SECRET_LEN, digest_hex(hex, text, (size_t)n));
 }

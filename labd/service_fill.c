@@ -40,7 +40,7 @@ static int add_member(struct archive *a, const char *path, const char *owner, mo
 	good = archive_write_header(a, e) == ARCHIVE_OK &&
 	       archive_write_data(a, content, len) == (la_ssize_t)len;
 	archive_entry_free(e);
-	return good ? 0 : -ENOSPC;
+	return good ? 0 : -EINVAL;
 }
 
 /* The script that does it all in the guest */
@@ -54,19 +54,29 @@ static char *go_script(const json_t *service, bool setup, bool start)
 
 	if (!f)
 		return NULL;
-	fprintf(f, "set -eu\nmark=" SERVICE_MARKS "/%s\n", name);
+	/* they hold secrets */
+	fprintf(f, "set -eu\ntrap 'rm -rf " SERVICE_DIR "/%s' EXIT\n", name);
+	fprintf(f, "cd " SERVICE_DIR "/%s\nmark=" SERVICE_MARKS "/%s\n", name, name);
 	if (setup)
-		fprintf(f, "[ -e $mark ] || sh -eu " SERVICE_DIR "/setup\n");
-	fprintf(f, "mkdir -p " SERVICE_MARKS "\n: >$mark\n");
+		fputs("[ -e $mark ] || (cd /; sh -eu \"$OLDPWD/setup\")\n", f);
+	fputs("mkdir -p " SERVICE_MARKS "\n: >$mark\n", f);
 	if (json_array_size(json_object_get(service, "units")))
 		fputs("systemctl daemon-reload\n", f);
 	json_array_foreach(json_object_get(service, "units"), i, unit)
 		fprintf(f, "systemctl restart %s\n", json_string_value(unit));
 	if (start)
-		fputs("sh -eu " SERVICE_DIR "/start\n", f);
-	fputs("rm -f " SERVICE_DIR "/setup " SERVICE_DIR "/start " SERVICE_GO "\n", f);
+		fputs("(cd /; sh -eu \"$OLDPWD/start\")\n", f);
 	fclose(f);
 	return text;
+}
+
+/* A file of our own, for the start only */
+static void add_own(const json_t *service, const char *name, const char *content, json_t *files)
+{
+	json_array_append_new(
+		files, json_pack("{s:o s:s s:i s:s}", "path",
+				 json_sprintf(SERVICE_DIR "/%s/%s", text_of(service, "name"), name),
+				 "owner", "root:root", "mode", 0600, "content", content));
 }
 
 static int add_script(struct labd *d, const json_t *service, const char *script,
@@ -76,9 +86,7 @@ static int add_script(struct labd *d, const json_t *service, const char *script,
 	int r = catalogue_script(&d->paths, text_of(service, "name"), script, context, &text, err);
 
 	if (r > 0)
-		json_array_append_new(files, json_pack("{s:s+ s:s s:i s:s}", "path",
-						       SERVICE_DIR "/", script, "owner",
-						       "root:root", "mode", 0600, "content", text));
+		add_own(service, script, text, files);
 	return r;
 }
 
@@ -98,8 +106,7 @@ static int list_files(struct labd *d, const json_t *service, const json_t *conte
 	go = go_script(service, setup > 0, start > 0);
 	if (!go)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	json_array_append_new(files, json_pack("{s:s s:s s:i s:s}", "path", SERVICE_GO, "owner",
-					       "root:root", "mode", 0600, "content", go));
+	add_own(service, "go", go, files);
 	*ret = steal_ptr(files);
 	return 0;
 }
@@ -127,7 +134,7 @@ static int write_archive(const json_t *files, struct filled *f, struct lab_err *
 		archive_write_free(a);
 		return lab_fail(err, -ENOMEM, "out of memory");
 	}
-	archive_write_set_format_ustar(a);
+	archive_write_set_format_pax_restricted(a);
 	archive_write_set_bytes_in_last_block(a, 1);
 	r = archive_write_open_memory(a, f->data, AGENT_MAX_INPUT, &f->len) ? -ENOMEM : 0;
 	json_array_foreach(files, i, file)
@@ -136,10 +143,12 @@ static int write_archive(const json_t *files, struct filled *f, struct lab_err *
 				       (mode_t)json_integer_value(json_object_get(file, "mode")),
 				       text_of(file, "content"));
 	if (archive_write_close(a) != ARCHIVE_OK && !r)
-		r = -ENOSPC;
+		r = -EINVAL;
+	if (r < 0)
+		lab_fail(err, r, "its files, at most %d KiB, cannot be packed: %s",
+			 AGENT_MAX_INPUT >> 10, archive_error_string(a) ?: "no room");
 	archive_write_free(a);
-	return r < 0 ? lab_fail(err, r, "its files are more than %d KiB", AGENT_MAX_INPUT >> 10)
-		     : 0;
+	return r;
 }
 
 int service_fill(struct labd *d, struct instance *in, const json_t *service, struct filled *ret,

@@ -6,9 +6,8 @@
 #include "labd/service.h"
 #include "lib/digest.h"
 
-/* The script in the archive that sets the service up, once, and starts it */
+/* In the guest: SERVICE_DIR/NAME has its scripts while they run; `go` runs the others */
 #define SERVICE_DIR "/run/lab"
-#define SERVICE_GO SERVICE_DIR "/go"
 /* In the guest: a file for each service that was set up on its disk */
 #define SERVICE_MARKS "/var/lib/lab/setup"
 

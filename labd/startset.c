@@ -237,8 +237,10 @@ static int start_service(struct startset *s, struct instance *in, struct job_ite
 		return r;
 	}
 	r = take_slot(s, err);
-	if (r < 0)
+	if (r < 0) {
+		service_set_state(s->d, in, name, "failed", err->text);
 		return r;
+	}
 	r = service_start(s->d, s->job, in, item, service, err);
 	give_slot(s);
 	return r;
@@ -294,8 +296,10 @@ static int start(struct startset *s, struct instance *in, struct job_item *item,
 		return r;
 	r = start_services(s, in, item, err);
 	if (!r)
-		return boot_wait_ready(s->d, s->job, in, item, err);
-	if (instance_running(in)) {
+		r = boot_wait_ready(s->d, s->job, in, item, err);
+	if (!r)
+		instance_set_state(s->d, in, "running", "");
+	else if (instance_running(in)) {
 		instance_set_ready(s->d, in, "no", "its services");
 		instance_set_state(s->d, in, "running", r == -ECANCELED ? NULL : err->text);
 	}
@@ -336,8 +340,13 @@ static int add_all_nics(struct startset *s, struct lab_err *err)
 static void want_all(struct startset *s)
 {
 	SCOPED_LOCK(&s->d->lock);
-	for (size_t i = 0; i < s->n; i++)
-		snprintf(s->members[i].in->want, sizeof(s->members[i].in->want), "running");
+	for (size_t i = 0; i < s->n; i++) {
+		struct instance *in = s->members[i].in;
+
+		snprintf(in->want, sizeof(in->want), "running");
+		/* what they were before says nothing to those that need them */
+		services_expect(in);
+	}
 }
 
 int startset_run(struct startset *s, struct lab_err *err)

@@ -18,6 +18,8 @@
 #include <poll.h>
 #include <string.h>
 
+#define OPEN_US (15 * 1000000ULL)
+
 static bool ended(const struct guest *g)
 {
 	struct pollfd p = { .fd = g->proc.pidfd, .events = POLLIN };
@@ -72,6 +74,14 @@ static struct instance *instance_of(struct labd *d, const struct guest *g)
 	return NULL;
 }
 
+static void show_booted(struct labd *d, struct instance *in)
+{
+	if (!in->guest->booted)
+		return;
+	in->guest->booted = false;
+	labjob_booted(d, in);
+}
+
 /* Userdata of both sources; freed with the guest's last source */
 struct seen {
 	struct labd *d;
@@ -108,8 +118,9 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *arg
 		/* of a claimed one it is shown when the job has ended */
 		if (in && !in->job && !in->lab->job && s->g->why[0] && strcmp(in->state, "paused"))
 			show_stopped(s->d, in);
-		if (in && !in->job && !in->lab->job && is_reboot(msg))
-			labjob_booted(s->d, in);
+		s->g->booted |= is_reboot(msg);
+		if (in && !in->job && !in->lab->job)
+			show_booted(s->d, in);
 		pthread_mutex_unlock(&s->d->lock);
 		json_decref(msg);
 	}
@@ -142,11 +153,13 @@ void watch_guest(struct labd *d, struct instance *in)
 {
 	char dir[IO_PATH], path[IO_PATH];
 	struct guest *g;
+	struct lab_err err = LAB_ERR_INIT;
 	struct qmp *events = NULL;
 
 	io_path(path, "%s/events", instance_run_dir(d, in, dir));
-	if (in->guest->qmp)
-		(void)qmp_open(path, num_now_us() + 2000000, &events, NULL);
+	if (in->guest->qmp && qmp_open(path, num_now_us() + OPEN_US, &events, &err) < 0)
+		log_warn("%s/%s: its QEMU's events are not seen: %s", in->lab->name, in->name,
+			 err.text);
 	pthread_mutex_lock(&d->lock);
 	in->guest->events = events;
 	g = guest_ref(in->guest);
@@ -163,8 +176,12 @@ static void recheck(struct labd *d, void *arg)
 	SCOPED_LOCK(&d->lock);
 	TAILQ_FOREACH(lab, &d->labs, link)
 		TAILQ_FOREACH(in, &lab->instances, link)
-			if (!lab->job && !in->job && in->guest && ended(in->guest))
-				labjob_ended(d, in);
+			if (!lab->job && !in->job && in->guest) {
+				if (ended(in->guest))
+					labjob_ended(d, in);
+				else
+					show_booted(d, in);
+			}
 }
 
 void watch_recheck(struct labd *d)

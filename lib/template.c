@@ -133,8 +133,8 @@ static bool is_true(const json_t *v)
 		return json_array_size(v);
 	if (json_is_string(v))
 		return *json_string_value(v);
-	if (json_is_integer(v))
-		return json_integer_value(v);
+	if (json_is_number(v))
+		return json_number_value(v) != 0;
 	return v && !json_is_false(v) && !json_is_null(v);
 }
 

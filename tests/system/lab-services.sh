@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # services: started in the order of their needs, with their files; failures; a move; a golden
-# TIMEOUT: 300
+# TIMEOUT: 400
 # REQUIRES: root tun dnsmasq curl jq
 . "${SRCDIR:-.}/tests/lib.sh"
 
@@ -105,8 +105,12 @@ check_eq "starts" "start start" "$(guest b cat /srv/start.log | xargs)"
 
 # a guest that boots again by itself gets them again
 guest b reboot -f || true
-again() { [ "$(service b store)" = ready ] && [ "$(guest b cat /srv/start.log | xargs)" = "start start start" ]; }
-wait_for "store after a reboot from inside" 60 again
+again()
+{
+	[ "$(service b store) $(inst b job)" = "ready 0" ] &&
+		[ "$(guest b cat /srv/start.log | xargs)" = "start start start" ]
+}
+wait_for "store after a reboot from inside" 120 again
 
 # ---- a golden, and labd killed -----------------------------------------------------------
 
@@ -129,6 +133,18 @@ check_eq "state of broken" failed "$(service a broken)"
 check_match "error of broken in the tree" "tcp 99" "$(cat "$M/broken/error")"
 check_eq "ready of a" no "$(inst a ready)"
 check_eq "state of front beside it" ready "$(service a front)"
+
+# one that needs it is not told what it was before; what failed is not taken for what was there
+sed -i 's/,broken//' "$TEST_DIR/lab.yaml"
+echo 'exit 1 # é é é' >>"$S/store/start"
+check_fails 1 "service store" labctl up --boot "$TEST_DIR/lab.yaml"
+sed -i '$d' "$S/store/start"
+labctl up --boot "$TEST_DIR/lab.yaml"
+check_eq "states" "ready ready" "$(service a front) $(service b store)"
+check_eq "error of b" "" "$(inst b error)"
+printf 'printf "%%700s" | sed "s/ /é/g"; exit 1\n' >"$S/store/check"
+check_fails 1 "service store on b" labctl check lab store
+rm "$S/store/check"
 
 sed -i 's/{{lab}}/{{lob}}/' "$S/store/files/srv/index.html"
 check_fails 1 "services/store/files/srv/index.html:1: there is no lob" labctl up --boot "$TEST_DIR/lab.yaml"

@@ -427,7 +427,7 @@ static void test_services(void **state)
 	autojson json_t *spec = read_good(
 		"lab: cloud\n"
 		"description: all of it\n"
-		"key: abc\n"
+		"key: abcdefgh\n"
 		"networks:\n"
 		"  mgmt: { uplink: nat }\n"
 		"  data: { mtu: 1550, gateway: 10.20.1.10, dhcp: false, domain: d.lab }\n"
@@ -469,7 +469,7 @@ static void test_services(void **state)
 		"\"mgmt\": {\"addr\": \"10.20.0.99\", \"mac\": \"52:54:00:ab:cd:ef\"}},"
 		"\"ready\": [{\"agent\": true, \"timeout\": 300}],"
 		"\"forward\": [{\"host\": 8443, \"bind\": \"0.0.0.0\", \"guest\": 443}],"
-		"\"protect\": true}}, \"key\": \"abc\"}");
+		"\"protect\": true}}, \"key\": \"abcdefgh\"}");
 }
 
 /* Where the services of the lab's own list are: "INSTANCE: SERVICE SERVICE, ..." */
@@ -594,11 +594,11 @@ static void test_round_trip(void **state)
 
 static void test_yaml(void **state)
 {
-	autojson json_t *spec =
-		read_good("lab: demo\nkey: k\nnetworks: { mgmt: { uplink: nat } }\ninstances:\n"
-			  "  db: { services: [database], disks: { data: 1536M }, root: 8G }\n"
-			  "  web: { image: x, needs: [db], ready: none, forward: { 8080: 80 } }\n",
-			  NULL);
+	autojson json_t *spec = read_good(
+		"lab: demo\nkey: kkkkkkkk\nnetworks: { mgmt: { uplink: nat } }\ninstances:\n"
+		"  db: { services: [database], disks: { data: 1536M }, root: 8G }\n"
+		"  web: { image: x, needs: [db], ready: none, forward: { 8080: 80 } }\n",
+		NULL);
 	autofree char *yaml = NULL;
 	struct lab_err err = LAB_ERR_INIT;
 
@@ -632,7 +632,7 @@ static void test_yaml(void **state)
 				  "    ready: none\n"
 				  "    forward: {8080: 80}\n"
 				  "    protect: false\n"
-				  "key: k\n");
+				  "key: kkkkkkkk\n");
 }
 
 /* Changes as "ACTION OBJECT: REASON", one a line */
@@ -676,7 +676,8 @@ static void test_changes(void **state)
 		      "disks: { d: 2G, e: 1G } }\n"
 		      "  y: { image: i, protect: true, forward: { 80: 80, 443: 8443 }, "
 		      "ready: none }\n",
-		      "restart instance x: image i -> j, vcpus 1 -> 2, memory 512 MiB -> 1 GiB, "
+		      "restart instance x: image i -> j, with fresh disks, vcpus 1 -> 2, memory "
+		      "512 MiB -> 1 GiB, "
 		      "root disk the image's -> 4 GiB, disk d 1 GiB -> 2 GiB, disk e added\n"
 		      "change instance y: needs x -> none, ready probes changed, "
 		      "forwards none -> 80:80, 443:8443, protect false -> true\n");
