@@ -104,7 +104,7 @@ check_eq "setups" once "$(guest b cat /srv/setup.log)"
 check_eq "starts" "start start" "$(guest b cat /srv/start.log | xargs)"
 
 # a guest that boots again by itself gets them again
-guest b reboot -f || true
+guest b sh -c 'sync; reboot -f' || true
 again()
 {
 	[ "$(service b store) $(inst b job)" = "ready 0" ] &&
