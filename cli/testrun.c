@@ -310,6 +310,8 @@ static void keep_all(struct testrun *t, int r, const char *message, char *log, c
 	*lab = '\0';
 	if (!k)
 		k = keep_variables(t->keep, &t->vars, &err);
+	/* a step may have failed because labd is no more: that starts it again */
+	t->cli->ready = false;
 	if (!k && r && *t->lab)
 		k = keep_lab(t->cli, t->keep, t->number, t->at, t->lab, lab, &err);
 	if (k < 0)

@@ -195,6 +195,23 @@ check_fails 1 "nosuch" labctl test lab ./other.yaml
 check_fails 1 "no lab nosuch|there is no lab" labctl test nosuch ./other.yaml
 rm -rf "${TMPDIR:?}"/labctl-test.*
 
+# labd dies under a step: its log and the console are kept all the same, and cleaning up works
+run 1 dies --out out4 <<'YAML'
+lab: lab
+steps:
+  - name: labd dies
+    exec: { on: web-1, run: "echo here; sleep 60" }
+    skip-if: '(until [ -e "$LAB_TEST_DIR/out4/go" ]; do sleep 0.1; done; kill -9 "$(cat "$LABD_STATE/lock")") >/dev/null 2>&1 & touch "$LAB_TEST_DIR/out4/go"; false'
+  - { name: cleans up, always: true, exec: { on: web-1, run: "true" } }
+YAML
+tells dies '^not ok 1 - labd dies'
+tells dies '^ok 2 - cleans up'
+grep -q "login ready" out4/01-labd-dies.lab/web-1.console || fail "the console was not kept"
+kill "$(cat "$LABD_STATE/lock")" # that one is not of this test's shell
+wait_for "labd to end" 10 not labctl --no-start status
+wait "$LABD_PID" || true
+labd_start
+
 # Ctrl-C on a terminal: the group of the step ends, always steps are done, progress was shown
 cat >stop.yaml <<'YAML'
 lab: lab
