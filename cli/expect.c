@@ -47,14 +47,15 @@ __attribute__((format(printf, 2, 3))) static void differs(struct check *c, const
 
 /* ---- texts -------------------------------------------------------------------------- */
 
-/* Whether a regular expression matches somewhere; @m: where, two places */
-static bool matches(const char *regex, const struct output *o, regmatch_t m[2])
+/* Whether a regular expression matches somewhere, -1 if it is none; @m: where, two places */
+static int matches(const char *regex, const struct output *o, regmatch_t m[2])
 {
 	regex_t re;
-	bool found;
+	int found;
 
+	/* it was read as one, but there may be no memory, or a large variable in it */
 	if (regcomp(&re, regex, REG_EXTENDED | REG_NEWLINE))
-		return false;
+		return -1;
 	m[0] = (regmatch_t){ .rm_so = 0, .rm_eo = (regoff_t)o->len };
 	/* the output may have NULs in it */
 	found = !regexec(&re, o->text ? o->text : "", 2, m, REG_STARTEND);
@@ -62,14 +63,23 @@ static bool matches(const char *regex, const struct output *o, regmatch_t m[2])
 	return found;
 }
 
+static void not_compiled(struct check *c, const char *regex)
+{
+	differs(c, "'%.*s' cannot be compiled", SHOWN, regex);
+}
+
 static void check_regex(struct check *c, const char *what, const json_t *regex,
 			const struct output *o)
 {
 	regmatch_t m[2];
+	int found;
 
 	if (!regex)
 		return;
-	if (matches(json_string_value(regex), o, m) == c->no)
+	found = matches(json_string_value(regex), o, m);
+	if (found < 0)
+		not_compiled(c, json_string_value(regex));
+	else if (found == c->no)
 		differs(c, "expected %s %s'%.*s'", what, c->no ? "not to match " : "to match ",
 			SHOWN, json_string_value(regex));
 }
@@ -154,8 +164,11 @@ static void check_headers(struct check *c, const json_t *regexes)
 		const char *value = header(c->o, name);
 		struct output o = { (char *)value, value ? strlen(value) : 0, 0 };
 		regmatch_t m[2];
+		int found = value ? matches(json_string_value(regex), &o, m) : 0;
 
-		if ((value && matches(json_string_value(regex), &o, m)) == c->no)
+		if (found < 0)
+			not_compiled(c, json_string_value(regex));
+		else if (found == c->no)
 			differs(c, "expected header %s %sto match '%.*s', found %s%.*s%s", name,
 				c->no ? "not " : "", SHOWN, json_string_value(regex),
 				value ? "'" : "", SHOWN, value ? value : "none", value ? "'" : "");
@@ -266,7 +279,7 @@ static int save_match(const char *regex, const struct outcome *o, char **ret, si
 	regmatch_t m[2];
 	int i;
 
-	if (!matches(regex, &o->out, m))
+	if (matches(regex, &o->out, m) <= 0)
 		return lab_fail(err, -ENODATA, "nothing matches '%.*s', to be saved", SHOWN, regex);
 	i = m[1].rm_so >= 0 ? 1 : 0;
 	*ret_len = (size_t)(m[i].rm_eo - m[i].rm_so);

@@ -68,7 +68,7 @@ static void on_signal(int sig)
 	last_signal = sig;
 }
 
-void run_watch_signals(void)
+void step_watch_signals(void)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
 
@@ -80,13 +80,13 @@ void run_watch_signals(void)
 	sigaction(SIGPIPE, &sa, NULL);
 }
 
-int run_signals(int *ret_last)
+int step_signals(int *ret_last)
 {
 	*ret_last = last_signal;
 	return signals;
 }
 
-bool run_stopped(const struct run_control *c)
+bool step_stopped(const struct step_control *c)
 {
 	if (c->tick)
 		c->tick(c->arg);
@@ -261,7 +261,7 @@ static bool pause_until(const struct doing *g, uint64_t until)
 
 	if (until >= g->try.deadline)
 		return false;
-	while (!run_stopped(g->try.control)) {
+	while (!step_stopped(g->try.control)) {
 		now = num_now_us();
 		if (now >= until)
 			return true;
@@ -300,7 +300,7 @@ static int try_all(const struct doing *g, struct step_result *ret, struct lab_er
 		if (r == -ECANCELED || r == -ETIMEDOUT ||
 		    !pause_until(g, num_now_us() + g->step->every_us))
 			return tries_failed(g, ret->tries,
-					    run_stopped(g->try.control) ? -ECANCELED : r, &before,
+					    step_stopped(g->try.control) ? -ECANCELED : r, &before,
 					    err);
 		before = *err;
 	}
@@ -325,7 +325,7 @@ static int ask_skip(struct doing *g, struct lab_err *err)
 }
 
 int step_do(struct cli *cli, const struct step *step, const char *lab, struct vars *vars,
-	    const struct run_control *control, struct step_result *ret, struct lab_err *err)
+	    const struct step_control *control, struct step_result *ret, struct lab_err *err)
 {
 	uint64_t begin = num_now_us();
 	struct doing g __attribute__((cleanup(doing_done))) = {

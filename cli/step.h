@@ -16,7 +16,7 @@
  * have one outcome: a status, two streams of output, headers. Output is kept up to
  * OUTPUT_MAX; what is beyond is counted.
  *
- * Nothing waits without asking struct run_control, which is where Ctrl-C arrives
+ * Nothing waits without asking struct step_control, which is where Ctrl-C arrives
  * and the terminal gets its line of progress.
  */
 #ifndef CLI_STEP_H
@@ -135,22 +135,22 @@ void outcome_done(struct outcome *o);
 char *step_words(const json_t *spec);
 
 /**
- * struct run_control - whether to go on, and the line on the terminal
+ * struct step_control - whether to go on, and the line on the terminal
  * @stops:	how many Ctrl-C end what is done now
  * @tick:	asked at least once a second; may be NULL
  */
-struct run_control {
+struct step_control {
 	int stops;
 	void (*tick)(void *arg);
 	void *arg;
 };
 
-/** run_watch_signals() - Count SIGINT and SIGTERM from now on */
-void run_watch_signals(void);
-/** run_signals() - How many came; *ret_last the last one's number */
-int run_signals(int *ret_last);
-/** run_stopped() - Whether to end what is done now; also a tick */
-bool run_stopped(const struct run_control *c);
+/** step_watch_signals() - Count SIGINT and SIGTERM from now on */
+void step_watch_signals(void);
+/** step_signals() - How many came; *ret_last the last one's number */
+int step_signals(int *ret_last);
+/** step_stopped() - Whether to end what is done now; also a tick */
+bool step_stopped(const struct step_control *c);
 
 /**
  * struct try - one try of a step
@@ -166,7 +166,7 @@ try {
 	const char *lab;
 	const struct vars *vars;
 	uint64_t deadline;
-	const struct run_control *control;
+	const struct step_control *control;
 };
 
 /**
@@ -205,6 +205,6 @@ struct step_result {
  * Return: 0 if all is as expected, else negative errno with words
  */
 int step_do(struct cli *cli, const struct step *step, const char *lab, struct vars *vars,
-	    const struct run_control *control, struct step_result *ret, struct lab_err *err);
+	    const struct step_control *control, struct step_result *ret, struct lab_err *err);
 
 #endif

@@ -29,7 +29,7 @@ static bool on_idle(void *arg)
 	struct asking *a = arg;
 
 	a->late = num_now_us() >= a->until;
-	a->stopped = run_stopped(a->t->control);
+	a->stopped = step_stopped(a->t->control);
 	return !a->late && !a->stopped;
 }
 

@@ -85,7 +85,7 @@ static int wait_connected(const struct try *t, int sock)
 	int error = 0;
 
 	while (poll(&p, 1, SLICE_MS) <= 0) {
-		if (run_stopped(t->control))
+		if (step_stopped(t->control))
 			return -ECANCELED;
 		if (num_now_us() >= t->deadline)
 			return -ETIMEDOUT;
@@ -229,7 +229,7 @@ static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off
 	struct exchange *x = arg;
 
 	(void)dltotal, (void)dlnow, (void)ultotal, (void)ulnow;
-	x->stopped = run_stopped(x->t->control);
+	x->stopped = step_stopped(x->t->control);
 	return x->stopped;
 }
 

@@ -23,7 +23,7 @@ static bool on_cancel(void *arg)
 {
 	const struct try *t = arg;
 
-	return run_stopped(t->control);
+	return step_stopped(t->control);
 }
 
 /* Where labctl itself is, so that steps call the one of the same build */

@@ -147,7 +147,7 @@ static int run_file(struct cli *cli, struct options *opt, size_t i, const struct
 	int r = find_lab(cli, opt, f), sig;
 
 	/* not even what cleans up is done for a file that was not begun */
-	if (several && run_signals(&sig)) {
+	if (several && step_signals(&sig)) {
 		if (shown)
 			tap_point(tap, true, f->file, "interrupted");
 		return 0;
@@ -171,7 +171,7 @@ static int run_file(struct cli *cli, struct options *opt, size_t i, const struct
 
 static int exit_code(const struct testrun_count *sum)
 {
-	int sig, signals = run_signals(&sig);
+	int sig, signals = step_signals(&sig);
 
 	return signals ? 128 + sig : sum->failed ? CLI_FAILED : CLI_OK;
 }
@@ -206,7 +206,7 @@ static int run_files(struct cli *cli, struct options *opt)
 		r = keep_open(&keep, opt->out, &cli->err);
 	if (r < 0)
 		return cli_end(cli, r);
-	run_watch_signals();
+	step_watch_signals();
 	if (shown)
 		tap_begin(&tap);
 	if (shown && opt->n > 1)
@@ -291,6 +291,7 @@ const struct command cmd_test = {
 		"run,\n"
 		"                     the variables that it saved are known\n"
 		"  -o, --only REGEX   only steps whose names match, and those that these need\n"
+		"                     or that clean up after them\n"
 		"  -k, --keep-going   go on after a step has failed\n"
 		"  -l, --list         print the steps and do nothing\n"
 		"  -O, --out DIR      keep the logs of all steps in DIR; without it, they are "

@@ -77,6 +77,29 @@ static void select_needs(const struct stepfile *f, enum state *states, size_t i)
 	}
 }
 
+/* Whether a step needs some, and all of them are selected */
+static bool needs_selected(const struct stepfile *f, const enum state *states, size_t i)
+{
+	size_t needed = 0;
+
+	for (size_t k = 0; k < i; k++) {
+		if (!f->steps[i].needs[k])
+			continue;
+		if (states[k] != SELECTED)
+			return false;
+		needed++;
+	}
+	return needed > 0;
+}
+
+/* What cleans up after steps that are selected */
+static void select_cleaners(const struct stepfile *f, enum state *states)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->steps[i].always && needs_selected(f, states, i))
+			states[i] = SELECTED;
+}
+
 /* Malloced states, one a step; NULL with cli->err */
 static enum state *select_steps(struct cli *cli, const struct stepfile *f,
 				const struct testrun_options *opt, size_t *ret_n)
@@ -98,6 +121,7 @@ static enum state *select_steps(struct cli *cli, const struct stepfile *f,
 		if (opt->only && !opt->from)
 			select_needs(f, states, i);
 	}
+	select_cleaners(f, states);
 	*ret_n = 0;
 	for (size_t i = 0; i < f->n; i++)
 		*ret_n += states[i] == SELECTED;
@@ -152,7 +176,7 @@ static bool lacks(const struct testrun *t, const struct step *s, size_t k)
 static char *reason_not(const struct testrun *t, const struct step *s)
 {
 	/* whoever reads the report no more, has stopped it as well */
-	int sig, n = 0, signals = run_signals(&sig) + !!ferror(stdout);
+	int sig, n = 0, signals = step_signals(&sig) + !!ferror(stdout);
 	char *why = NULL;
 
 	for (size_t k = 0; &t->f->steps[k] < s; k++) {
@@ -286,6 +310,8 @@ static void keep_all(struct testrun *t, int r, const char *message, char *log, c
 	*lab = '\0';
 	if (!k)
 		k = keep_variables(t->keep, &t->vars, &err);
+	/* a step may have failed because labd is no more: that starts it again */
+	t->cli->ready = false;
 	if (!k && r && *t->lab)
 		k = keep_lab(t->cli, t->keep, t->number, t->at, t->lab, lab, &err);
 	if (k < 0)
@@ -319,12 +345,12 @@ static void do_step(struct testrun *t, size_t i)
 {
 	const struct step *s = t->at;
 	char log[IO_PATH], lab[IO_PATH];
-	struct run_control control = { .tick = on_tick, .arg = t };
+	struct step_control control = { .tick = on_tick, .arg = t };
 	struct lab_err err = LAB_ERR_INIT;
 	json_t *map;
 	int sig, r;
 
-	control.stops = run_signals(&sig) + 1;
+	control.stops = step_signals(&sig) + 1;
 	outcome_done(&t->result.outcome);
 	t->result = (struct step_result){ 0 };
 	t->begin = t->painted = num_now_us();

@@ -610,7 +610,7 @@ const struct route lab_routes[] = {
 	{ "PATCH", "/v1/labs/:/instances/:", patch_instance, 0 },
 	{ "DELETE", "/v1/labs/:/instances/:", delete_instance, 0 },
 	{ "POST", "/v1/labs/:/instances/:/exec", exec, ROUTE_QUICK },
-	{ "POST", "/v1/labs/:/instances/:/wait", wait_ready, ROUTE_QUICK },
+	{ "POST", "/v1/labs/:/instances/:/wait", wait_ready, 0 },
 	{ "GET", "/v1/labs/:/instances/:/console", read_console, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/instances/:/console", type_console, ROUTE_RAW },
 	{ "POST", "/v1/labs/:/instances/:/:", action, 0 },

@@ -152,20 +152,22 @@ steps:
   - { name: makes, run: [echo, made], save: V }
   - { name: other, run: "false" }
   - { name: uses, run: [echo, "${V}"], expect: { stdout: made } }
+  - { name: tidy, always: true, run: [echo, "tidy ${V}"] }
   - { name: last, run: "true" }
 YAML
 run 0 some --only 'us.s' --out out2
-check_eq "steps" "makes uses" "$(sed -n 's/^ok [0-9]* - //p' some.tap | xargs)"
+check_eq "steps" "makes uses tidy" "$(sed -n 's/^ok [0-9]* - //p' some.tap | xargs)"
 run 0 some --from uses --out out2
-check_eq "steps" "uses last" "$(sed -n 's/^ok [0-9]* - //p' some.tap | xargs)"
+check_eq "steps" "uses tidy last" "$(sed -n 's/^ok [0-9]* - //p' some.tap | xargs)"
 run 1 some --from uses
 tells some "the variable V has no value"
 rm -r "$(sed -n 's/^# logs: //p' some.tap)"
-check_eq "--list" "makes other uses last" "$(labctl -q test --list ./some.yaml | xargs)"
-check_eq "--list -j" 4 "$(labctl -j test -l ./some.yaml | jq -s length)"
+check_eq "--list" "makes other uses tidy last" "$(labctl -q test --list ./some.yaml | xargs)"
+check_eq "--list -j" 5 "$(labctl -j test -l ./some.yaml | jq -s length)"
+check_eq "--only with what cleans up" "other" "$(labctl -q test -l -o other ./some.yaml | xargs)"
 check_fails 2 "has no step 'none'" labctl test --from none ./some.yaml
 check_eq "-q" other "$(labctl -q test ./some.yaml || true)"
-check_eq "-j" "passed failed skipped skipped" "$(labctl -j test ./some.yaml | jq -r .state | xargs || true)"
+check_eq "-j" "passed failed skipped passed skipped" "$(labctl -j test ./some.yaml | jq -r .state | xargs || true)"
 rm -rf "${TMPDIR:?}"/labctl-test.*
 
 # several files are subtests
@@ -173,6 +175,14 @@ run 1 kinds ./some.yaml --only '^(other|not there)$' --out out3
 tells kinds "^# Subtest: ./kinds.yaml"
 tells kinds "^    not ok 1 - other"
 tells kinds "^not ok 2 - ./some.yaml"
+
+# the call that waits: problems of its probes, and what it says meanwhile
+wait=/v1/labs/lab/instances/web-1/wait
+check_fails 22 "needs .*ready" api POST $wait '{}'
+check_fails 22 "did you mean 'tcp'" api POST $wait '{"ready": [{"tpc": 80}]}'
+check_fails 22 "boot.* or .*now" api POST $wait '{"ready": [{"tcp": 80}], "since": "noon"}'
+check_eq "answer of wait" '{"step":"guest agent"}{"step":"tcp 8080"}{"ready":true}' \
+	"$(api POST $wait '{"ready": [{"agent": true}, {"tcp": 8080}]}' | tr -d '\n')"
 
 # what is wrong with files is told at once, and nothing is done
 printf 'steps:\n  - { name: a, run: "touch touched", dedline: 5 }\n  - { name: b, run: ["${X}"] }\n' >bad.yaml
@@ -184,6 +194,23 @@ printf 'steps:\n  - { name: a, exec: { on: nosuch, run: "true" } }\n' >other.yam
 check_fails 1 "nosuch" labctl test lab ./other.yaml
 check_fails 1 "no lab nosuch|there is no lab" labctl test nosuch ./other.yaml
 rm -rf "${TMPDIR:?}"/labctl-test.*
+
+# labd dies under a step: its log and the console are kept all the same, and cleaning up works
+run 1 dies --out out4 <<'YAML'
+lab: lab
+steps:
+  - name: labd dies
+    exec: { on: web-1, run: "echo here; sleep 60" }
+    skip-if: '(until [ -e "$LAB_TEST_DIR/out4/go" ]; do sleep 0.1; done; kill -9 "$(cat "$LABD_STATE/lock")") >/dev/null 2>&1 & touch "$LAB_TEST_DIR/out4/go"; false'
+  - { name: cleans up, always: true, exec: { on: web-1, run: "true" } }
+YAML
+tells dies '^not ok 1 - labd dies'
+tells dies '^ok 2 - cleans up'
+grep -q "login ready" out4/01-labd-dies.lab/web-1.console || fail "the console was not kept"
+kill "$(cat "$LABD_STATE/lock")" # that one is not of this test's shell
+wait_for "labd to end" 10 not labctl --no-start status
+wait "$LABD_PID" || true
+labd_start
 
 # Ctrl-C on a terminal: the group of the step ends, always steps are done, progress was shown
 cat >stop.yaml <<'YAML'

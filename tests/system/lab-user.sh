@@ -35,11 +35,14 @@ chmod 644 "$TEST_DIR/lab.yaml"
 links=$(ip -o link | wc -l)
 (exec setpriv --reuid=$me --regid=$me --clear-groups env HOME="$TEST_DIR/u" labd) >>"$TEST_DIR/labd.log" 2>&1 &
 LABD_PID=$! # lib.sh stops it
-answers() { as_user labctl --no-start version; }
+answers() { as_user labctl --no-start status; }
 wait_for "labd to answer" 10 answers
 as_user labctl image build tiny
 as_user labctl up "$TEST_DIR/lab.yaml"
 check_eq "exec" a "$(as_user labctl exec lab/a -- hostname)"
+# a test gets into the network by the keeper, which is in that user's namespace
+printf 'steps:\n  - { name: asks, http: { on: a, url: ":80/none" }, expect: { status: 404 } }\n' >"$TEST_DIR/u/test.yaml"
+as_user labctl test lab "$TEST_DIR/u/test.yaml" --out "$TEST_DIR/u/out"
 check_eq "uid of QEMU" $me "$(stat -c %u "/proc/$(as_user labctl -j ls instances 2>/dev/null |
 	jq -r '.. | .pid? // empty' | head -n 1)")"
 check_eq "links of the host" "$links" "$(ip -o link | wc -l)"

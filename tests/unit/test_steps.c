@@ -422,6 +422,9 @@ static void test_texts(void **state)
 	      "expected status 1, found 0\nexpected output with 'three'\n"
 	      "expected output without '2'");
 	outcome_done(&o);
+	/* what cannot be looked for is no success, also where it must not be */
+	CHECK(STEP_RUN, "{\"stdout\":\"(\"}", "{\"stderr\":\"(\"}", &o,
+	      "'(' cannot be compiled\n'(' cannot be compiled");
 	/* nothing at all is a text too */
 	CHECK(STEP_RUN, "{\"stdout\":\"^$\",\"contains\":[\"\"]}", "{\"contains\":[\"x\"]}", &o,
 	      "");
