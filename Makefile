@@ -37,7 +37,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(EXTRA_CFLAGS)
 
 # ---- what there is to build ------------------------------------------------
 
-PROGRAMS = labd labctl labfs labkeeper labbuild
+PROGRAMS = labd labctl labfs labkeeper labbuild labinspect
 
 lib_SRC = $(wildcard lib/*.c)
 # the client of the keeper is labd's and labctl's; everything else in netns/ is the keeper
@@ -48,12 +48,14 @@ labctl_SRC = $(wildcard cli/*.c) $(netns_CLIENT)
 labfs_SRC = $(wildcard fs/*.c)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
 labbuild_SRC = $(wildcard images/labbuild.c) $(wildcard images/builder/*.c)
+labinspect_SRC = $(wildcard fs/inspect/*.c)
 
 labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive libcrypt
 labctl_PKGS = jansson libcurl smartcols libcrypto yaml-0.1
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
 labbuild_PKGS = jansson libcrypto ext2fs com_err
+labinspect_PKGS = jansson ext2fs com_err blkid zlib libseccomp
 test_PKGS = cmocka
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -97,6 +99,7 @@ $(BUILD)/%.a:
 
 labd_LIBS = $(BUILD)/libimages.a
 labbuild_LIBS = $(BUILD)/libimages.a
+labinspect_LIBS = $(BUILD)/libimages.a
 
 define program
 $(BUILD)/$(1): $(call obj,$($(1)_SRC)) $($(1)_LIBS) $(BUILD)/liblab.a $(BUILD)/flags
@@ -199,12 +202,13 @@ fuzz-run: $(FUZZ_BIN)
 BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-dev \
 	     libmicrohttpd-dev libyaml-dev libssl-dev libseccomp-dev libcurl4-openssl-dev \
 	     libsmartcols-dev libfuse3-dev libnl-3-dev libnl-route-3-dev libnftables-dev \
-	     libcap-ng-dev libext2fs-dev comerr-dev libarchive-dev libcrypt-dev scdoc
+	     libcap-ng-dev libext2fs-dev comerr-dev libblkid-dev zlib1g-dev libarchive-dev \
+	     libcrypt-dev scdoc
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
-TEST_DEPS = libcmocka-dev genisoimage iproute2 iputils-ping jq mtools nftables openssh-client procps sqlite3 \
+TEST_DEPS = libcmocka-dev fdisk genisoimage iproute2 iputils-ping jq mtools nftables openssh-client procps sqlite3 \
 	    util-linux
-BENCH_DEPS = libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+BENCH_DEPS = fuse2fs libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 CLOUD_DEPS = python3-openstackclient openssh-client
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell
 
@@ -240,7 +244,7 @@ lint-deps:
 # ---- inspection ------------------------------------------------------------
 
 LINT_SRC = $(ALL_SRC) labd/preload/labram.c $(TEST_LIB_SRC) $(TEST_SRC) $(FUZZ_SRC)
-HEADERS = $(wildcard lib/*.h labd/*.h cli/*.h fs/*.h netns/*.h images/*.h images/builder/*.h tests/lib/*.h)
+HEADERS = $(wildcard lib/*.h labd/*.h cli/*.h fs/*.h fs/inspect/*.h netns/*.h images/*.h images/builder/*.h tests/lib/*.h)
 SCRIPTS = $(wildcard tests/run tests/lib.sh tests/system/*.sh tests/unit/*.sh tests/bench/*.sh \
 	  tests/lib/*.sh .ci/run stack/demo cli/completion/*.bash)
 
@@ -341,7 +345,7 @@ install: all man
 	$(Q)install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(UNITDIR) \
 		$(DESTDIR)$(COMPLETIONDIR)
 	$(Q)install -m755 $(addprefix $(BUILD)/,labd labctl labfs) $(DESTDIR)$(BINDIR)
-	$(Q)install -m755 $(addprefix $(BUILD)/,labkeeper labbuild) $(DESTDIR)$(LIBEXECDIR)
+	$(Q)install -m755 $(addprefix $(BUILD)/,labkeeper labbuild labinspect) $(DESTDIR)$(LIBEXECDIR)
 	$(Q)install -m644 $(BUILD)/labram.so $(DESTDIR)$(LIBEXECDIR)
 	$(Q)ln -sfr $(DESTDIR)$(BINDIR)/labd $(DESTDIR)$(BINDIR)/labfs $(DESTDIR)$(LIBEXECDIR)
 	$(Q)for f in $(patsubst stack/%,%,$(STACK)); do \

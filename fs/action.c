@@ -32,6 +32,7 @@ static struct {
 void action_done(struct action *action)
 {
 	json_decref(action->body);
+	json_decref(action->answer);
 	*action = (struct action){ 0 };
 }
 
@@ -160,7 +161,9 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	r = client_call(client, a->method, a->path, steal_ptr(a->body), &answer, NULL, err);
 	if (r == -ECONNRESET || r == -EPIPE || r == -ENOTCONN)
 		r = -ECONNREFUSED; /* labd died over it: it is down */
-	if (r < 0 && r != -EBUSY && r != -EEXIST && r != -EALREADY)
+	if (a->until == UNTIL_ANSWERED)
+		a->answer = steal_ptr(answer);
+	if (a->until == UNTIL_ANSWERED || (r < 0 && r != -EBUSY && r != -EEXIST && r != -EALREADY))
 		return r;
 	show(client, deadline);
 	if (r < 0)
@@ -193,11 +196,13 @@ static int ask_in_time(struct client *client, struct pending *p, struct lab_err 
 	return r;
 }
 
-/* Take the right to answer; false if the request was interrupted */
+/* Take the right to answer; false if the request was interrupted, or there is none */
 static bool claim(struct pending *p)
 {
 	bool mine;
 
+	if (!p->req)
+		return false;
 	pthread_mutex_lock(&pool.answer);
 	mine = !p->answered;
 	p->answered = true;
@@ -228,7 +233,8 @@ static void carry_out(struct client *client, struct pending *p)
 		model_fail(p->kind, p->id, NULL);
 	r = ask_in_time(client, p, &err);
 	mirror_answered(r != -ETIMEDOUT);
-	if (r < 0)
+	p->err = &err;
+	if (r < 0 && p->action.until != UNTIL_ANSWERED)
 		action_refuse(p->where, p->kind, p->id, &err);
 	answer(p, r);
 }
@@ -272,6 +278,7 @@ static void *worker(void *arg)
 			continue;
 		}
 		lab_fail_errno(&err, -ENOMEM, "asking labd");
+		p->err = &err;
 		action_refuse(p->where, p->kind, p->id, &err);
 		answer(p, -ENOMEM);
 	}
@@ -339,12 +346,13 @@ void action_submit(void *req, struct pending *p)
 	 * with what came of it: libfuse would call interrupted() with a request
 	 * that it may not free.
 	 */
-	if (!fuse_req_interrupted(req))
+	if (req && !fuse_req_interrupted(req))
 		fuse_req_interrupt_func(req, interrupted, p);
 	r = enqueue(p);
 	if (!r)
 		return;
 	lab_fail_errno(&err, r, "asking labd");
+	p->err = &err;
 	action_refuse(p->where, p->kind, p->id, &err);
 	answer(p, r);
 }

@@ -42,6 +42,7 @@ enum action_until {
 	UNTIL_SHOWN, /* the model shows what was done */
 	UNTIL_APPEARED, /* the object named below is there */
 	UNTIL_GONE, /* it is no longer there */
+	UNTIL_ANSWERED, /* labd has answered: nothing changes, @answer is of interest */
 };
 
 /**
@@ -55,6 +56,7 @@ enum action_until {
  * @wanted:	static string; a refusal counts as success if the object's state
  *		(@kind, @id) is this then: setting what already is
  * @job:	out: the job that labd started, or 0
+ * @answer:	out: what it said, owned; UNTIL_ANSWERED only
  */
 struct action {
 	const char *method;
@@ -66,6 +68,7 @@ struct action {
 	char name[NAME_MAX_LEN + 1];
 	const char *wanted;
 	uint64_t job;
+	json_t *answer;
 };
 
 /** action_done() - Release what an action holds */
@@ -82,6 +85,7 @@ void action_done(struct action *action);
  * @arg:	for @finish
  * @where:	path in the tree, for messages: malloced, owned
  * @kind, @id:	the object whose `error` tells a failure
+ * @err:	the words of one, for @finish
  *
  * The rest is private.
  */
@@ -92,6 +96,7 @@ struct pending {
 	char *where;
 	enum kind kind;
 	uint32_t id;
+	const struct lab_err *err;
 
 	void *req;
 	uint64_t deadline;
@@ -104,7 +109,7 @@ void action_init(const char *socket);
 
 /**
  * action_submit() - Have an action carried out and its request answered
- * @req:	fuse_req_t
+ * @req:	fuse_req_t; NULL if none waits
  * @p:		malloced; freed here after finish() was called
  *
  * If it cannot be queued, finish() is called from here, with -EBUSY or -ENOMEM.

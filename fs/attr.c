@@ -33,6 +33,19 @@ const struct class *const classes[CLASS_COUNT] = {
 	[CLASS_PORT] = &class_port,
 	[CLASS_SERVICES] = &class_services,
 	[CLASS_SERVICE] = &class_service,
+	[CLASS_SNAPSHOT_MEMBERS] = &class_snapshot_members,
+	[CLASS_SNAPSHOT_MEMBER] = &class_snapshot_member,
+	[CLASS_INSPECT] = &class_inspect,
+	[CLASS_INSPECT_IMAGES] = &class_inspect_images,
+	[CLASS_INSPECT_LABS] = &class_inspect_labs,
+	[CLASS_INSPECT_LAB] = &class_inspect_lab,
+	[CLASS_INSPECT_INSTANCES] = &class_inspect_instances,
+	[CLASS_INSPECT_INSTANCE] = &class_inspect_instance,
+	[CLASS_INSPECT_SNAPSHOTS] = &class_inspect_snapshots,
+	[CLASS_INSPECT_SNAPSHOT] = &class_inspect_snapshot,
+	[CLASS_INSPECT_MEMBERS] = &class_inspect_members,
+	[CLASS_INSPECT_MEMBER] = &class_inspect_member,
+	[CLASS_GUEST] = &class_guest,
 };
 
 static const json_t *value_of(const struct ref *ref, const char *key)

@@ -48,6 +48,19 @@ enum class_id {
 	CLASS_PORT,
 	CLASS_SERVICES,
 	CLASS_SERVICE,
+	CLASS_SNAPSHOT_MEMBERS,
+	CLASS_SNAPSHOT_MEMBER,
+	CLASS_INSPECT,
+	CLASS_INSPECT_IMAGES,
+	CLASS_INSPECT_LABS,
+	CLASS_INSPECT_LAB,
+	CLASS_INSPECT_INSTANCES,
+	CLASS_INSPECT_INSTANCE,
+	CLASS_INSPECT_SNAPSHOTS,
+	CLASS_INSPECT_SNAPSHOT,
+	CLASS_INSPECT_MEMBERS,
+	CLASS_INSPECT_MEMBER,
+	CLASS_GUEST, /* a disk's directory: fs/guest.h has its numbers */
 	CLASS_COUNT,
 };
 
@@ -176,6 +189,11 @@ extern const struct class class_member_snapshots, class_member_snapshot;
 extern const struct class class_snapshots, class_snapshot;
 extern const struct class class_networks, class_network, class_ports, class_port;
 extern const struct class class_services, class_service;
+extern const struct class class_snapshot_members, class_snapshot_member;
+extern const struct class class_inspect, class_inspect_images, class_inspect_labs;
+extern const struct class class_inspect_lab, class_inspect_instances, class_inspect_instance;
+extern const struct class class_inspect_snapshots, class_inspect_snapshot;
+extern const struct class class_inspect_members, class_inspect_member, class_guest;
 
 /* Values shown from ref->entry->key of the object, or of its part if it has one */
 int show_string(const struct ref *ref, FILE *out);
@@ -224,6 +242,15 @@ int attr_members(enum kind kind, uint32_t lab, enum class_id class, member_fn fn
 /** attr_member() - Find one of them */
 int attr_member(enum kind kind, uint32_t lab, enum class_id class, const char *name,
 		struct node *ret);
+
+/**
+ * snapshot_member_part() - For a node that names an instance, and a snapshot by its sub
+ * @ref:	gets the snapshot as its item, and the instance as its owner
+ */
+bool snapshot_member_part(struct ref *ref);
+
+/** snapshot_members() - List the instances of a snapshot that are still there */
+int snapshot_members(const struct ref *dir, enum class_id class, member_fn fn, void *arg);
 
 /** attr_path() - The API's path of an object, with its lab's name */
 const char *attr_path(const struct item *item, const struct item *lab, char path[CLIENT_PATH]);

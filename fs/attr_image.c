@@ -85,6 +85,14 @@ static int image_removable(const struct ref *ref, struct lab_err *err)
 	return 0;
 }
 
+static int files_path(const struct ref *ref, char path[IO_PATH])
+{
+	if (strcmp(attr_string(ref, "state"), "ready") != 0)
+		return -ENOENT;
+	io_path(path, "../../inspect/images/%s", ref->item.name);
+	return 0;
+}
+
 static const struct entry image_entries[] = {
 	{ .name = "disk.qcow2", .type = ENTRY_DISK, .mode = 0444, .path = disk_path },
 	{ .name = "state", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_string },
@@ -119,6 +127,7 @@ static const struct entry image_entries[] = {
 	  .show = show_bool,
 	  .store = store_protect },
 	{ .name = "error", .type = ENTRY_TEXT, .mode = 0444, .key = "error", .show = show_error },
+	{ .name = "files", .type = ENTRY_LINK, .path = files_path },
 };
 
 const struct class class_image = {

@@ -273,6 +273,19 @@ static int instance_removable(const struct ref *ref, struct lab_err *err)
 	return 0;
 }
 
+/* Of one with several disks: disks/D/files */
+static int files_path(const struct ref *ref, char path[IO_PATH])
+{
+	const json_t *disks = json_object_get(ref->item.json, "disks");
+	const char *name = json_string_value(json_object_get(json_array_get(disks, 0), "name"));
+
+	if (json_array_size(disks) != 1 || !name)
+		return -ENOENT;
+	io_path(path, "../../../../inspect/labs/%s/instances/%s/%s", ref->lab.name, ref->item.name,
+		name);
+	return 0;
+}
+
 static const struct entry instance_entries[] = {
 	{ .name = "state",
 	  .type = ENTRY_TEXT,
@@ -340,6 +353,7 @@ static const struct entry instance_entries[] = {
 	{ .name = "disks", .type = ENTRY_DIR, .dir = CLASS_DISKS },
 	{ .name = "nics", .type = ENTRY_DIR, .dir = CLASS_NICS },
 	{ .name = "snapshots", .type = ENTRY_DIR, .dir = CLASS_MEMBER_SNAPSHOTS },
+	{ .name = "files", .type = ENTRY_LINK, .path = files_path },
 };
 
 const struct class class_instance = {

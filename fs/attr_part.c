@@ -81,6 +81,13 @@ static int show_used(const struct ref *ref, FILE *out)
 	return 0;
 }
 
+static int files_path(const struct ref *ref, char path[IO_PATH])
+{
+	io_path(path, "../../../../../../inspect/labs/%s/instances/%s/%s", ref->lab.name,
+		ref->item.name, attr_string(ref, "name"));
+	return 0;
+}
+
 static const struct entry disk_entries[] = {
 	{ .name = "size", .type = ENTRY_TEXT, .mode = 0444, .key = "size", .show = show_count },
 	{ .name = "used", .type = ENTRY_TEXT, .mode = 0444, .key = "used", .show = show_used },
@@ -90,6 +97,7 @@ static const struct entry disk_entries[] = {
 	  .key = "format",
 	  .show = show_string },
 	{ .name = "base", .type = ENTRY_TEXT, .mode = 0444, .key = "base", .show = show_string },
+	{ .name = "files", .type = ENTRY_LINK, .path = files_path },
 };
 
 static bool disk_part(struct ref *ref)

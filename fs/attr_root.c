@@ -58,6 +58,7 @@ static const struct entry root_entries[] = {
 	{ .name = "error", .type = ENTRY_TEXT, .mode = 0444, .show = show_last_error },
 	{ .name = "images", .type = ENTRY_DIR, .dir = CLASS_IMAGES },
 	{ .name = "labs", .type = ENTRY_DIR, .dir = CLASS_LABS },
+	{ .name = "inspect", .type = ENTRY_DIR, .dir = CLASS_INSPECT },
 };
 
 const struct class class_root = {

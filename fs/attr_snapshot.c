@@ -47,6 +47,8 @@ static const struct entry snapshot_entries[] = {
 	  .key = "members",
 	  .show = show_list },
 	{ .name = "error", .type = ENTRY_TEXT, .mode = 0444, .key = "error", .show = show_error },
+	/* Only of the whole snapshot: an instance has no instances */
+	{ .name = "instances", .type = ENTRY_DIR, .dir = CLASS_SNAPSHOT_MEMBERS },
 };
 
 const struct class class_snapshot = {
@@ -134,8 +136,7 @@ static bool has_member(const struct item *snapshot, const char *instance)
 	return false;
 }
 
-/* The node names the instance; the snapshot is found by its number in it */
-static bool member_part(struct ref *ref)
+bool snapshot_member_part(struct ref *ref)
 {
 	struct item *items;
 	int n = model_list(KIND_SNAPSHOT, ref->lab.id, &items);
@@ -158,8 +159,8 @@ const struct class class_member_snapshot = {
 	.up = CLASS_MEMBER_SNAPSHOTS,
 	.kind = KIND_INSTANCE,
 	.entries = snapshot_entries,
-	.nentries = ARRAY_SIZE(snapshot_entries),
-	.part = member_part,
+	.nentries = ARRAY_SIZE(snapshot_entries) - 1,
+	.part = snapshot_member_part,
 	.removable = snapshot_removable,
 };
 
@@ -214,4 +215,66 @@ const struct class class_member_snapshots = {
 	.kind = KIND_INSTANCE,
 	.members = &member_snapshots_members,
 	.removable = owner_removable,
+};
+
+/* ---- labs/LAB/snapshots/S/instances/NAME ---------------------------------------- */
+
+/* Where the disk is, or where all of them are if there are several */
+static int files_path(const struct ref *ref, char path[IO_PATH])
+{
+	const json_t *disks = json_object_get(ref->owner.json, "disks");
+	const char *disk = json_string_value(json_object_get(json_array_get(disks, 0), "name"));
+	bool one = json_array_size(disks) == 1 && disk;
+
+	io_path(path, "../../../../../../inspect/labs/%s/snapshots/%s/instances/%s%s%s",
+		ref->lab.name, ref->item.name, ref->owner.name, one ? "/" : "", one ? disk : "");
+	return 0;
+}
+
+static const struct entry member_entries[] = {
+	{ .name = "files", .type = ENTRY_LINK, .path = files_path },
+};
+
+const struct class class_snapshot_member = {
+	.mode = S_IFDIR | 0755,
+	.up = CLASS_SNAPSHOT_MEMBERS,
+	.kind = KIND_INSTANCE,
+	.entries = member_entries,
+	.nentries = ARRAY_SIZE(member_entries),
+	.part = snapshot_member_part,
+	.removable = snapshot_removable,
+};
+
+int snapshot_members(const struct ref *dir, enum class_id class, member_fn fn, void *arg)
+{
+	const json_t *member;
+	size_t i;
+
+	json_array_foreach(json_object_get(dir->item.json, "members"), i, member) {
+		autoitem struct item instance = { 0 };
+		const char *name = json_string_value(member);
+		struct node node = { .class = class, .sub = dir->item.id & NODE_SUB_MASK };
+
+		if (!name || !model_find(KIND_INSTANCE, dir->lab.id, name, &instance))
+			continue;
+		node.id = instance.id;
+		if (!fn(arg, name, &node))
+			break;
+	}
+	return 0;
+}
+
+static int snapshot_members_list(const struct ref *dir, member_fn fn, void *arg)
+{
+	return snapshot_members(dir, CLASS_SNAPSHOT_MEMBER, fn, arg);
+}
+
+static const struct members snapshot_members_members = { .list = snapshot_members_list };
+
+const struct class class_snapshot_members = {
+	.mode = S_IFDIR | 0755,
+	.up = CLASS_SNAPSHOT,
+	.kind = KIND_SNAPSHOT,
+	.members = &snapshot_members_members,
+	.removable = snapshot_removable,
 };

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* main.c - labfs: labs, instances and images as files */
 #define _GNU_SOURCE
+#include "fs/guest_child.h"
+#include "fs/loop.h"
 #include "fs/mirror.h"
 #include "fs/notify.h"
-#include "fs/tree.h"
+#include "fs/ops.h"
 #include "fs/upload.h"
 #include "lib/log.h"
 #include "lib/num.h"
@@ -118,8 +120,11 @@ static struct fuse_session *new_session(struct lab_err *err)
 	char name[] = "labfs", opt[] = "-o", value[] = "fsname=lab,subtype=labfs,nosuid,nodev";
 	char *argv[] = { name, opt, value, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
-	struct fuse_session *se = fuse_session_new(&args, &tree_ops, sizeof(tree_ops), NULL);
+	struct fuse_lowlevel_ops ops;
+	struct fuse_session *se;
 
+	ops_fill(&ops);
+	se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
 	fuse_opt_free_args(&args);
 	if (!se)
 		lab_fail(err, -EIO, "libfuse takes no session");
@@ -137,7 +142,9 @@ static int start_threads(const struct options *opt, const struct paths *paths,
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	action_init(opt->socket);
 	model_listen(notify_change);
-	r = notify_start(se);
+	r = guest_child_init(paths->exec);
+	if (!r)
+		r = notify_start(se);
 	if (!r)
 		r = mirror_start(opt->socket, paths->state);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -169,9 +176,8 @@ static int serve(const struct options *opt, const struct paths *paths, int *read
 		close(*ready);
 		*ready = -EBADF;
 	}
-	r = fuse_session_loop(se);
+	r = loop_run(se);
 	fuse_session_unmount(se);
-	/* A signal (positive) is how it is meant to end */
 	return r < 0 ? lab_fail_errno(err, r, "%s", opt->dir) : 0;
 }
 

@@ -4,6 +4,7 @@
 #include "fs/node.h"
 
 #include "fs/events.h"
+#include "fs/guest.h"
 #include "fs/upload.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -11,7 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
-static_assert(CLASS_COUNT <= 1 << 5, "five bits of an inode number");
+static_assert(CLASS_COUNT <= 3 << 4, "six bits of an inode number, not both highest");
 
 static double mounted; /* time of what is not in the store */
 
@@ -22,6 +23,8 @@ __attribute__((constructor)) static void note_start(void)
 
 uint64_t node_number(const struct node *node)
 {
+	if (node->class == CLASS_GUEST)
+		return guest_number(node->id, 0, GUEST_DIR);
 	return ((uint64_t)node->class << 58 | (uint64_t)(node->id & NODE_ID_MASK) << 28 |
 		(uint64_t)(node->sub & NODE_SUB_MASK) << 8 | node->attr) +
 	       1;
@@ -30,11 +33,16 @@ uint64_t node_number(const struct node *node)
 bool node_parse(uint64_t number, struct node *ret)
 {
 	uint64_t n = number - 1;
+	struct guest_node guest;
 	struct node node = { .class = (enum class_id)(n >> 58),
 			     .id = n >> 28 & NODE_ID_MASK,
 			     .sub = n >> 8 & NODE_SUB_MASK,
 			     .attr = (uint8_t)n };
 
+	if (guest_parse(number, &guest)) {
+		*ret = (struct node){ .class = CLASS_GUEST, .id = guest.row };
+		return guest.part == GUEST_DISK && guest.ino == GUEST_DIR;
+	}
 	if (!number || n >> 58 >= CLASS_COUNT || node.attr > classes[node.class]->nentries)
 		return false;
 	*ret = node;
@@ -159,6 +167,8 @@ struct node node_above(const struct ref *ref)
 		above.id = ref->node.id;
 	} else if (kind == KIND_LAB) {
 		above.id = ref->lab.id;
+	} else if (kind == KIND_SNAPSHOT) {
+		above.id = ref->item.id; /* of a member: the snapshot it is part of */
 	}
 	return above;
 }
@@ -180,6 +190,8 @@ static const char *own_name(const struct ref *ref)
 
 	if (!name && ref->part)
 		name = attr_string(ref, "name");
+	if (!name && classes[ref->class->up]->kind == KIND_SNAPSHOT)
+		name = ref->owner.name;
 	return name ? name : ref->item.name;
 }
 

@@ -9,6 +9,8 @@
  *
  *	63      58        28          8         0
  *	| class |   id    |   sub     |  attr   |    + 1, so that the root is 1
+ *
+ * Numbers whose two highest bits are set are of files of guests (guest.h).
  */
 #ifndef FS_NODE_H
 #define FS_NODE_H

@@ -4,6 +4,7 @@
 #define FUSE_USE_VERSION 35
 #include "fs/notify.h"
 
+#include "fs/guest_child.h"
 #include "fs/node.h"
 #include "lib/util.h"
 
@@ -20,7 +21,7 @@
 struct note {
 	struct note *next;
 	struct fuse_pollhandle *ph;
-	uint64_t parent, child;
+	uint64_t parent, child; /* no child: the name is there, but what it was is old */
 	char name[];
 };
 
@@ -107,6 +108,11 @@ static bool has_watch(const struct waiter *w, const void *arg)
 	return w->watch == *(const int *)arg;
 }
 
+void notify_stale(uint64_t parent, const char *name)
+{
+	notify_gone(parent, 0, name);
+}
+
 void notify_gone(uint64_t parent, uint64_t child, const char *name)
 {
 	struct note *note = calloc(1, sizeof(*note) + strlen(name) + 1);
@@ -135,6 +141,22 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(places) == KIND_COUNT, "a row for each kind");
 
+/* Where the same objects are below /inspect */
+static void inspect_change(const struct item *was)
+{
+	static const enum class_id up[] = {
+		[KIND_IMAGE] = CLASS_INSPECT_IMAGES,
+		[KIND_LAB] = CLASS_INSPECT_LABS,
+		[KIND_INSTANCE] = CLASS_INSPECT_INSTANCES,
+		[KIND_SNAPSHOT] = CLASS_INSPECT_SNAPSHOTS,
+	};
+	struct node node = { .class = was->kind < ARRAY_SIZE(up) ? up[was->kind] : CLASS_ROOT,
+			     .id = was->lab };
+
+	if (node.class != CLASS_ROOT)
+		notify_stale(node_number(&node), was->name);
+}
+
 void notify_change(const struct change *change)
 {
 	const struct item *was = &change->was;
@@ -144,7 +166,9 @@ void notify_change(const struct change *change)
 		struct node node = { .class = places[was->kind].class, .id = was->id };
 
 		notify_gone(node_number(&up), node_number(&node), was->name);
+		inspect_change(was);
 	}
+	guest_child_wake();
 	wake_all(value_changed, change);
 }
 
@@ -192,6 +216,9 @@ static void tell(struct note *note)
 	if (note->ph) {
 		fuse_lowlevel_notify_poll(note->ph);
 		fuse_pollhandle_destroy(note->ph);
+	} else if (!note->child) {
+		fuse_lowlevel_notify_inval_entry(notify.session, note->parent, note->name,
+						 strlen(note->name));
 	} else {
 		/* -ENOENT: the kernel did not know the name, or knows a new one by it */
 		fuse_lowlevel_notify_delete(notify.session, note->parent, note->child, note->name,

@@ -33,6 +33,9 @@ void notify_change(const struct change *change);
 /** notify_events() - /events grew */
 void notify_events(void);
 
+/** notify_stale() - What the kernel knows of a name in a directory, and below it, is old */
+void notify_stale(uint64_t parent, const char *name);
+
 /** notify_gone() - A name is gone from a directory (inode numbers) */
 void notify_gone(uint64_t parent, uint64_t child, const char *name);
 

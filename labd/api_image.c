@@ -2,6 +2,7 @@
 /* api_image.c - calls about images and recipes */
 #define _GNU_SOURCE
 #include "images/image.h"
+#include "labd/chain.h"
 #include "labd/events.h"
 #include "labd/imagejob.h"
 #include "labd/request.h"
@@ -77,6 +78,11 @@ static int get_log(struct request *q)
 		return r;
 	r = io_read_file(AT_FDCWD, path, 64 << 20, &q->text, NULL);
 	return r < 0 ? lab_fail_errno(&q->err, r, "build log of image %s", q->params[0]) : 0;
+}
+
+static int get_chain(struct request *q)
+{
+	return chain_of_image(q->d, q->params[0], &q->result, &q->err);
 }
 
 static int post_image(struct request *q)
@@ -230,6 +236,7 @@ const struct route image_routes[] = {
 	{ "DELETE", "/v1/images/:", delete_image, 0 },
 	{ "GET", "/v1/images/:/manifest", get_manifest, 0 },
 	{ "GET", "/v1/images/:/log", get_log, 0 },
+	{ "GET", "/v1/images/:/chain", get_chain, 0 },
 	{ "POST", "/v1/images/:/export", export, 0 },
 	{ "POST", "/v1/images/:/lock", lock, 0 },
 	{ "GET", "/v1/recipes", list_recipes, 0 },

@@ -2,6 +2,7 @@
 /* api_lab.c - calls about labs, instances and snapshots */
 #define _GNU_SOURCE
 #include "labd/api.h"
+#include "labd/chain.h"
 #include "labd/disk.h"
 #include "labd/labfile.h"
 #include "labd/labjob.h"
@@ -535,6 +536,18 @@ static int get_snapshot(struct request *q)
 	return snapdiff_show(q->d, q->params[0], q->params[1], &q->result, &q->err);
 }
 
+static int get_chain(struct request *q)
+{
+	return chain_of_instance(q->d, q->params[0], q->params[1], q->params[2], &q->result,
+				 &q->err);
+}
+
+static int get_frozen_chain(struct request *q)
+{
+	return chain_of_snapshot(q->d, q->params[0], q->params[1], q->params[2], q->params[3],
+				 &q->result, &q->err);
+}
+
 /* "-" stands for the parent of the other */
 static int diff_snapshots(struct request *q)
 {
@@ -602,6 +615,7 @@ const struct route lab_routes[] = {
 	{ "POST", "/v1/labs/:/snapshots", add_snapshot, 0 },
 	{ "GET", "/v1/labs/:/snapshots/:", get_snapshot, 0 },
 	{ "GET", "/v1/labs/:/snapshots/:/diff/:", diff_snapshots, 0 },
+	{ "GET", "/v1/labs/:/snapshots/:/instances/:/disks/:/chain", get_frozen_chain, 0 },
 	{ "DELETE", "/v1/labs/:/snapshots/:", delete_snapshot, 0 },
 	{ "POST", "/v1/labs/:/snapshots/:/restore", restore, 0 },
 	{ "GET", "/v1/labs/:/instances", list_instances, 0 },
@@ -611,6 +625,7 @@ const struct route lab_routes[] = {
 	{ "DELETE", "/v1/labs/:/instances/:", delete_instance, 0 },
 	{ "POST", "/v1/labs/:/instances/:/exec", exec, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/instances/:/wait", wait_ready, 0 },
+	{ "GET", "/v1/labs/:/instances/:/disks/:/chain", get_chain, 0 },
 	{ "GET", "/v1/labs/:/instances/:/console", read_console, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/instances/:/console", type_console, ROUTE_RAW },
 	{ "POST", "/v1/labs/:/instances/:/:", action, 0 },

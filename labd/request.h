@@ -17,7 +17,7 @@ struct request;
 #define REQUEST_MAX_BODY                                                                           \
 	(3 << 19) /* 1.5 MiB: exec input of 1 MiB as base64, and what is around                    \
 		   */
-#define REQUEST_PARAMS 3
+#define REQUEST_PARAMS 4
 
 /**
  * enum route_flags

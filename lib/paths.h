@@ -8,7 +8,7 @@
  *	data	$LABD_DATA, else PREFIX/share/labd, else stack/ beside build/:
  *		images/NAME.yaml labs/NAME.yaml services/NAME/
  *	exec	$LABD_EXEC, else PREFIX/libexec/labd, else the directory the
- *		program itself is in: labkeeper, labbuild
+ *		program itself is in: labkeeper, labbuild, labinspect
  *
  * A program run from the build tree finds data and helpers in that tree.
  */

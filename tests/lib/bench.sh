@@ -41,7 +41,7 @@ figure_faster()
 	awk -v name="$1" -v ours="$2" -v who="$3" -v peer="$4" -v bar="$5" -v unit="$6" -v n="$7" 'BEGIN {
 		ratio = peer / ours
 		printf "figure %s ours=%s peer=%s:%s ratio=%.1f bar=%s unit=%s n=%s %s\n", name, ours,
-			who, peer, ratio, bar, unit, n, ratio >= bar ? "ok" : "short" }'
+			who, peer, ratio, bar, unit, n, (ratio >= bar ? "ok" : "short") }'
 }
 
 # percentile P NUMBER...: nearest rank

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * main.c - labinspect: read a guest's disk for labfs, where it can do no harm
+ *
+ * DOC: Theory of Operation
+ *
+ * Started by labfs, with a SEQPACKET socket as descriptor 0 (protocol.h). Receives the
+ * files of one disk, gives away all rights, and only then looks at the first byte of
+ * them. It ends when labfs closes the socket or dies. Whatever happens to it is noticed by
+ * labfs: an end in the middle is -EIO for who waits, silence is ended after a deadline.
+ */
+#define _GNU_SOURCE
+#include "fs/inspect/protocol.h"
+#include "fs/inspect/sandbox.h"
+#include "fs/inspect/server.h"
+#include "lib/io.h"
+#include "lib/util.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#define SOCKET 0
+#define WINDOW (1LL << 46) /* 64 TiB: no disk is larger */
+
+/*
+ * libblkid reads a disk with lseek() and read() of a descriptor, and with nothing else.
+ * It gets an empty one that is large enough, and these two functions, which come before
+ * the C library's, show the guest's disk in it.
+ */
+static struct {
+	int fd;
+	const struct disk *disk;
+	off_t at;
+} window = { .fd = -EBADF };
+
+ssize_t read(int fd, void *buf, size_t nbytes)
+{
+	uint64_t size = window.disk ? disk_size(window.disk) : 0, at = (uint64_t)window.at;
+	int r;
+
+	if (fd != window.fd)
+		return syscall(SYS_read, fd, buf, nbytes);
+	if (at >= size)
+		return 0;
+	nbytes = MIN(nbytes, size - at);
+	r = disk_read((struct disk *)window.disk, buf, nbytes, at);
+	if (r < 0) {
+		errno = EIO;
+		return -1;
+	}
+	window.at += (off_t)nbytes;
+	return (ssize_t)nbytes;
+}
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+	if (fd != window.fd || whence != SEEK_SET)
+		return lseek64(fd, offset, whence);
+	window.at = offset;
+	return offset;
+}
+
+/* Nothing can be put into it, so that it costs no memory */
+static int make_window(struct lab_err *err)
+{
+	window.fd = memfd_create("window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (window.fd < 0 || ftruncate(window.fd, WINDOW) < 0 ||
+	    fcntl(window.fd, F_ADD_SEALS,
+		  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		return lab_fail_errno(err, -errno, "a window to the disk");
+	return 0;
+}
+
+/**
+ * struct source - a file that was handed over
+ */
+struct source {
+	int fd;
+	bool raw;
+};
+
+static ssize_t receive_some(struct source *to, size_t have, struct inspect_files *head)
+{
+	int fds[IO_MAX_FDS];
+	size_t n = 0;
+	ssize_t len = io_recv_fds(SOCKET, head, sizeof(*head), fds, &n);
+
+	if (len != sizeof(*head) || !n || head->total > INSPECT_MAX_FILES || n > head->total - have)
+		return -EPROTO;
+	for (size_t i = 0; i < n; i++)
+		to[have + i] = (struct source){ .fd = fds[i], .raw = head->raw >> i & 1 };
+	return (ssize_t)n;
+}
+
+static ssize_t receive_files(struct source *to)
+{
+	struct inspect_files head;
+	size_t have = 0;
+
+	do {
+		ssize_t n = receive_some(to, have, &head);
+
+		if (n < 0)
+			return n;
+		have += (size_t)n;
+	} while (have < head.total);
+	return (ssize_t)have;
+}
+
+static int open_disk(const struct source *files, size_t n, struct server **ret, struct lab_err *err)
+{
+	struct disk *d = disk_new();
+	int r = d ? 0 : lab_fail_errno(err, -ENOMEM, "opening the disk");
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = lab_wrap(err, disk_add(d, files[i].fd, files[i].raw, err),
+			     "file %zu of its chain", i + 1);
+	if (!r && !disk_size(d))
+		r = lab_fail(err, -EUCLEAN, "the disk is empty");
+	if (r < 0) {
+		disk_free(d);
+		return r;
+	}
+	window.disk = d;
+	return server_new(d, window.fd, ret, err);
+}
+
+static bool send_reply(const void *reply, size_t len)
+{
+	struct iovec v = { .iov_base = (void *)reply, .iov_len = len };
+	const struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return RETRY(sendmsg(SOCKET, &m, MSG_NOSIGNAL)) == (ssize_t)len;
+}
+
+static ssize_t receive(struct inspect_request *q)
+{
+	struct iovec v = { .iov_base = q, .iov_len = sizeof(*q) };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return RETRY(recvmsg(SOCKET, &m, 0));
+}
+
+static void serve(struct server *s, void *reply)
+{
+	struct inspect_request q = { .op = INSPECT_DISK };
+	ssize_t n = sizeof(q);
+
+	while (n > 0 && send_reply(reply, server_answer(s, &q, (size_t)n, reply))) {
+		memset(&q, 0, sizeof(q));
+		n = receive(&q);
+	}
+}
+
+int main(void)
+{
+	static char reply[INSPECT_REPLY] __attribute__((aligned(8)));
+	static struct source files[INSPECT_MAX_FILES];
+	struct lab_err err = LAB_ERR_INIT;
+	struct server *s = NULL;
+	ssize_t n;
+	int r;
+
+	n = receive_files(files);
+	if (n < 0)
+		_exit(EXIT_FAILURE);
+	r = make_window(&err);
+	if (!r)
+		r = inspect_sandbox(&err);
+	if (!r)
+		r = open_disk(files, (size_t)n, &s, &err);
+	if (r < 0)
+		(void)send_reply(reply, server_refuse(INSPECT_DISK, r, err.text, reply));
+	else
+		serve(s, reply);
+	/* Nothing is kept that would have to be put in order */
+	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * protocol.h - what labfs and labinspect say to each other
+ *
+ * DOC: Theory of Operation
+ *
+ * One labinspect serves one disk, over one SEQPACKET socket, its descriptor 0. labfs
+ * sends a request, labinspect one reply, in the same order; so replies need no number.
+ * Everything is in this machine's byte order, of fixed size, and starts with zeroes where
+ * nothing else is said.
+ *
+ * The first messages hand over the descriptors of the disk's files, top first, at
+ * most INSPECT_BATCH a message; the one with the last of them is answered: INSPECT_DISK.
+ *
+ * labfs trusts nothing in a reply: lengths, counts, names and numbers of files are checked
+ * where they arrive. What a hostile labinspect can do is to lie about the contents of its own
+ * disk. It names no file and no inode of another disk; data that labfs reads
+ * for it comes from the files that labfs itself has given it.
+ */
+#ifndef FS_INSPECT_PROTOCOL_H
+#define FS_INSPECT_PROTOCOL_H
+
+#include <stdint.h>
+
+#define INSPECT_BATCH 16 /* descriptors a message: IO_MAX_FDS */
+#define INSPECT_MAX_FILES 256 /* of a chain */
+#define INSPECT_MAX_PARTS 128 /* what a GPT has room for */
+#define INSPECT_REPLY (160 << 10) /* fits a socket's default buffer of 208 KiB */
+#define INSPECT_DATA (128 << 10) /* bytes of a file in one reply: a FUSE read */
+#define INSPECT_TARGET 4096 /* a link's target, with its NUL */
+#define INSPECT_RUNS 2048 /* in one reply */
+#define INSPECT_NAME 255
+#define INSPECT_TEXT 512 /* words of an error */
+#define INSPECT_ROOT 2 /* inode number of a filesystem's root directory */
+#define INSPECT_MAX_DEPTH 255 /* directories below each other */
+
+enum inspect_op {
+	INSPECT_DISK, /* struct inspect_disk */
+	INSPECT_TABLE, /* text */
+	INSPECT_LOOKUP, /* struct inspect_attr of a name */
+	INSPECT_ATTR, /* struct inspect_attr of a number */
+	INSPECT_LINK, /* target, as it is to be shown */
+	INSPECT_LIST, /* struct inspect_entry ... from entry @offset on; none at the end */
+	INSPECT_MAP, /* struct inspect_run ... from byte @offset on; none at the end */
+	INSPECT_READ, /* bytes of a file: at most INSPECT_DATA */
+	INSPECT_STATFS, /* struct inspect_statfs */
+	INSPECT_OPS,
+};
+
+/* Instead of a partition's number: the disk as the guest sees it */
+#define INSPECT_RAW UINT32_MAX
+
+/**
+ * struct inspect_request - what labfs asks
+ * @op:		enum inspect_op
+ * @part:	number of the partition, 0: the whole disk is one filesystem
+ * @ino:	of the directory, file or link
+ * @depth:	how far below the root that directory is, or the link's
+ * @offset:	entry or byte to start from
+ * @length:	bytes wanted, of READ and MAP
+ * @name_len:	of LOOKUP
+ */
+struct inspect_request {
+	uint32_t op, part, ino, depth;
+	uint64_t offset, length;
+	uint32_t name_len;
+	char name[INSPECT_NAME + 1];
+};
+
+/**
+ * struct inspect_files - with descriptors: the first request
+ * @total:	files in the chain
+ * @raw:	bit n: the nth file of this message has no format of its own, else qcow2
+ */
+struct inspect_files {
+	uint32_t total, raw;
+};
+
+/**
+ * struct inspect_reply - before whatever the answer is
+ * @op:		of the request
+ * @error:	0 or negative errno; then a text follows
+ * @length:	bytes that follow
+ */
+struct inspect_reply {
+	uint32_t op;
+	int32_t error;
+	uint32_t length, pad;
+};
+
+/**
+ * struct inspect_disk - a disk that was opened
+ * @size:	bytes
+ * @blocks:	512 bytes each, that its files hold
+ * @nparts:	how many of @parts are valid
+ * @parts:	numbers of partitions, ascending; 0 alone if it is one filesystem
+ */
+struct inspect_disk {
+	uint64_t size, blocks;
+	uint32_t nparts, pad;
+	uint32_t parts[INSPECT_MAX_PARTS];
+};
+
+struct inspect_attr {
+	uint64_t size, blocks; /* blocks of 512 bytes */
+	int64_t atime, mtime, ctime;
+	uint32_t atime_ns, mtime_ns, ctime_ns;
+	uint32_t ino, mode, nlink, uid, gid, rdev, blksize;
+};
+
+/**
+ * struct inspect_entry - a name in a directory
+ * @next:	@offset of a request that goes on behind it; UINT64_MAX: it is the last
+ * @size:	bytes to the next struct inspect_entry, a multiple of 8
+ * @error:	negative errno: the inode cannot be read, only @attr.ino is valid
+ * @type:	S_IFMT bits as the directory says
+ */
+struct inspect_entry {
+	struct inspect_attr attr;
+	uint64_t next;
+	uint32_t size, name_len;
+	int32_t error;
+	uint32_t type;
+	char name[];
+};
+
+enum inspect_kind {
+	INSPECT_DATA_RUN, /* @at in file @file of the chain */
+	INSPECT_ZERO_RUN, /* a hole, or what reads as one */
+	INSPECT_COPY_RUN, /* data that only labinspect can read: packed or in an inode */
+};
+
+/** struct inspect_run - where some bytes of a file are; runs follow each other without gaps */
+struct inspect_run {
+	uint64_t length, at;
+	uint32_t file, kind;
+};
+
+struct inspect_statfs {
+	uint64_t blocks, free, avail, files, ffree;
+	uint32_t bsize, pad;
+};
+
+#endif
