@@ -50,7 +50,7 @@ labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
 labbuild_SRC = $(wildcard images/labbuild.c) $(wildcard images/builder/*.c)
 
 labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive libcrypt
-labctl_PKGS = jansson libcurl smartcols libcrypto yaml-0.1
+labctl_PKGS = jansson libcurl smartcols libcrypto yaml-0.1 libarchive
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
 labbuild_PKGS = jansson libcrypto ext2fs com_err

@@ -66,6 +66,15 @@ _labctl_words()
 		_labctl_ask ls images
 		;;
 	exec | console | logs) [ "$n" != 0 ] || _labctl_instances ;;
+	cp)
+		compopt -o nospace
+		_labctl_files "$cur"
+		_labctl_instances | sed 's,$,:/,'
+		;;
+	edit)
+		compopt -o nospace
+		_labctl_instances | sed 's,$,:/,'
+		;;
 	start | stop | kill | pause | resume | reboot) _labctl_instances ;;
 	snapshot)
 		case $n in
