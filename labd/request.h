@@ -75,7 +75,7 @@ const struct route *route_find(struct request *q, const char *method, const char
 			       bool *ret_known);
 
 /* The tables of api_guest.c (whose words are none of api_lab.c's actions), api_lab.c... */
-extern const struct route guest_routes[], lab_routes[], image_routes[], service_routes[],
-	misc_routes[];
+extern const struct route guest_routes[], trash_routes[], lab_routes[], image_routes[],
+	service_routes[], misc_routes[];
 
 #endif

@@ -94,6 +94,12 @@ _labctl_words()
 		*,rm | 1,export | 1,lock | 1,show | 1,manifest | 1,log) _labctl_ask ls images ;;
 		esac
 		;;
+	trash)
+		case $n in
+		0) echo ls restore rm empty ;;
+		*) [ "$n" != 1 ] && [ "$verb" != rm ] || _labctl_ask trash ls ;;
+		esac
+		;;
 	mount | umount)
 		compopt -o filenames 2>/dev/null
 		compgen -d -- "$cur"
