@@ -49,7 +49,7 @@ labfs_SRC = $(wildcard fs/*.c)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
 labbuild_SRC = $(wildcard images/labbuild.c) $(wildcard images/builder/*.c)
 
-labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive libcrypt
+labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive libcrypt libpcap
 labctl_PKGS = jansson libcurl smartcols libcrypto yaml-0.1 libarchive
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
@@ -199,11 +199,11 @@ fuzz-run: $(FUZZ_BIN)
 BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-dev \
 	     libmicrohttpd-dev libyaml-dev libssl-dev libseccomp-dev libcurl4-openssl-dev \
 	     libsmartcols-dev libfuse3-dev libnl-3-dev libnl-route-3-dev libnftables-dev \
-	     libcap-ng-dev libext2fs-dev comerr-dev libarchive-dev libcrypt-dev scdoc
+	     libcap-ng-dev libpcap-dev libext2fs-dev comerr-dev libarchive-dev libcrypt-dev scdoc
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
 TEST_DEPS = libcmocka-dev genisoimage iproute2 iputils-ping jq mtools nftables openssh-client procps sqlite3 \
-	    util-linux
+	    tcpdump util-linux
 BENCH_DEPS = libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 CLOUD_DEPS = python3-openstackclient openssh-client
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell

@@ -2,6 +2,7 @@
 /* api_guest.c - calls that a guest's agent answers: programs and files */
 #define _GNU_SOURCE
 #include "labd/agent_file.h"
+#include "labd/capture.h"
 #include "labd/labfile.h"
 #include "labd/labjob.h"
 #include "labd/request.h"
@@ -11,6 +12,7 @@
 #include "lib/text.h"
 #include "lib/util.h"
 
+#include <net/if.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -186,7 +188,72 @@ static int write_file(struct request *q)
 	return r;
 }
 
+/* The tap of a nic of a running instance; the lock is held */
+static int find_tap(struct request *q, char run[IO_PATH], char ifname[IFNAMSIZ])
+{
+	autojson json_t *obj = NULL;
+	struct instance *in;
+	const json_t *nic;
+	struct lab *lab;
+	size_t i;
+	int r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+
+	if (r < 0)
+		return r;
+	obj = instance_json(q->d, in);
+	json_array_foreach(json_object_get(obj, "nics"), i, nic)
+		if (!strcmp(json_string_value(json_object_get(nic, "name")), q->params[2]))
+			break;
+	if (i == json_array_size(json_object_get(obj, "nics")))
+		return lab_fail(&q->err, -ENOENT, "instance %s has no nic %s", in->name,
+				q->params[2]);
+	if (!instance_running(in) || !lab->keeper)
+		return lab_fail(&q->err, -EBUSY, "instance %s does not run: labctl start %s/%s",
+				in->name, lab->name, in->name);
+	instance_nic_ifname(in, i, ifname);
+	lab_run_dir(q->d, lab, run);
+	return 0;
+}
+
+/* A connection to the keeper of its own: the lab's belongs to the job that claimed it */
+static int open_tap(struct request *q, const char *run, const char *ifname)
+{
+	struct keeper *keeper = NULL;
+	int fd = keeper_connect(run, &keeper, &q->err);
+
+	if (!fd)
+		fd = keeper_capture(keeper, ifname, &q->err);
+	keeper_close(keeper);
+	return fd;
+}
+
+static int capture(struct request *q)
+{
+	struct capture_how how = { .lab = q->params[0],
+				   .instance = q->params[1],
+				   .nic = q->params[2],
+				   .id = request_arg(q, "id"),
+				   .filter = request_arg(q, "filter") };
+	char ifname[IFNAMSIZ], run[IO_PATH];
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = find_tap(q, run, ifname);
+	pthread_mutex_unlock(&q->d->lock);
+	if (!r)
+		r = open_tap(q, run, ifname);
+	return r < 0 ? r : capture_new(q->d, r, &how, &q->stream, &q->err);
+}
+
+static int list_captures(struct request *q)
+{
+	q->result = capture_json(q->d);
+	return 0;
+}
+
 const struct route guest_routes[] = {
+	{ "GET", "/v1/captures", list_captures, ROUTE_QUICK },
+	{ "GET", "/v1/labs/:/instances/:/nics/:/pcap", capture, 0 },
 	{ "POST", "/v1/labs/:/instances/:/exec", exec, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/instances/:/wait", wait_ready, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/instances/:/read", read_file, 0 },

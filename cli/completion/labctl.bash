@@ -65,7 +65,7 @@ _labctl_words()
 		_labctl_instances
 		_labctl_ask ls images
 		;;
-	exec | console | logs) [ "$n" != 0 ] || _labctl_instances ;;
+	exec | console | logs | capture) [ "$n" != 0 ] || _labctl_instances ;;
 	cp)
 		compopt -o nospace
 		_labctl_files "$cur"
@@ -128,7 +128,7 @@ _labctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail | --only | --out) ((i++)) || true ;;
+		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail | --only | --out | -w | --write) ((i++)) || true ;;
 		--) [ "$command" != exec ] || return 0 ;;
 		-*) ;;
 		*)
