@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "cli/inguest.h"
 
-#include "cli/base64.h"
+#include "lib/base64.h"
 #include "lib/io.h"
 #include "lib/num.h"
 #include "lib/text.h"

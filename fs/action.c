@@ -32,6 +32,7 @@ static struct {
 void action_done(struct action *action)
 {
 	json_decref(action->body);
+	json_decref(action->answer);
 	*action = (struct action){ 0 };
 }
 
@@ -160,7 +161,9 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	r = client_call(client, a->method, a->path, steal_ptr(a->body), &answer, NULL, err);
 	if (r == -ECONNRESET || r == -EPIPE || r == -ENOTCONN)
 		r = -ECONNREFUSED; /* labd died over it: it is down */
-	if (r < 0 && r != -EBUSY && r != -EEXIST && r != -EALREADY)
+	if (r >= 0 && a->until == UNTIL_ANSWERED)
+		a->answer = steal_ptr(answer);
+	if (a->until == UNTIL_ANSWERED || (r < 0 && r != -EBUSY && r != -EEXIST && r != -EALREADY))
 		return r;
 	show(client, deadline);
 	if (r < 0)

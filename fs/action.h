@@ -42,6 +42,7 @@ enum action_until {
 	UNTIL_SHOWN, /* the model shows what was done */
 	UNTIL_APPEARED, /* the object named below is there */
 	UNTIL_GONE, /* it is no longer there */
+	UNTIL_ANSWERED, /* nothing was done: labd was asked something */
 };
 
 /**
@@ -55,6 +56,7 @@ enum action_until {
  * @wanted:	static string; a refusal counts as success if the object's state
  *		(@kind, @id) is this then: setting what already is
  * @job:	out: the job that labd started, or 0
+ * @answer:	out: what labd said, owned; with UNTIL_ANSWERED
  */
 struct action {
 	const char *method;
@@ -66,6 +68,7 @@ struct action {
 	char name[NAME_MAX_LEN + 1];
 	const char *wanted;
 	uint64_t job;
+	json_t *answer;
 };
 
 /** action_done() - Release what an action holds */

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/mirror.h"
 #include "fs/notify.h"
+#include "fs/packets.h"
 #include "fs/tree.h"
 #include "fs/upload.h"
 #include "lib/log.h"
@@ -136,6 +137,7 @@ static int start_threads(const struct options *opt, const struct paths *paths,
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	action_init(opt->socket);
+	packets_init(opt->socket);
 	model_listen(notify_change);
 	r = notify_start(se);
 	if (!r)

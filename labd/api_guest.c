@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* api_guest.c - calls that a guest's agent answers: programs and files */
+/* api_guest.c - calls about what is in a running guest: programs, files, packets, screen */
 #define _GNU_SOURCE
 #include "labd/agent_file.h"
 #include "labd/capture.h"
 #include "labd/labfile.h"
 #include "labd/labjob.h"
 #include "labd/request.h"
+#include "labd/screen.h"
 #include "labd/stream.h"
 #include "lib/io.h"
 #include "lib/num.h"
@@ -13,6 +14,7 @@
 #include "lib/util.h"
 
 #include <net/if.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -245,6 +247,40 @@ static int capture(struct request *q)
 	return r < 0 ? r : capture_new(q->d, r, &how, &q->stream, &q->err);
 }
 
+static int screen(struct request *q)
+{
+	autofree unsigned char *text = NULL;
+	autofree char *data = NULL;
+	struct instance *in;
+	struct guest *guest = NULL;
+	struct lab *lab;
+	char run[IO_PATH];
+	size_t len = 0;
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
+	if (!r && (!in->guest || !in->guest->qmp || !instance_running(in)))
+		r = lab_fail(&q->err, -EBUSY, "instance %s does not run: labctl start %s/%s",
+			     in->name, lab->name, in->name);
+	if (!r) {
+		guest = guest_ref(in->guest);
+		instance_run_dir(q->d, in, run);
+	}
+	pthread_mutex_unlock(&q->d->lock);
+	if (r < 0)
+		return r;
+	r = screen_shot(guest, run, &data, &len, &q->err);
+	guest_unref(q->d, guest);
+	text = r < 0 ? NULL : malloc(len / 3 * 4 + 5);
+	if (!r && !text)
+		return lab_fail(&q->err, -ENOMEM, "out of memory");
+	if (!r)
+		q->result = json_pack("{s:s#}", "png", text,
+				      EVP_EncodeBlock(text, (unsigned char *)data, (int)len));
+	return r;
+}
+
 static int list_captures(struct request *q)
 {
 	q->result = capture_json(q->d);
@@ -252,6 +288,7 @@ static int list_captures(struct request *q)
 }
 
 const struct route guest_routes[] = {
+	{ "GET", "/v1/labs/:/instances/:/screen", screen, 0 },
 	{ "GET", "/v1/captures", list_captures, ROUTE_QUICK },
 	{ "GET", "/v1/labs/:/instances/:/nics/:/pcap", capture, 0 },
 	{ "POST", "/v1/labs/:/instances/:/exec", exec, ROUTE_QUICK },

@@ -71,6 +71,10 @@ _labctl_words()
 		_labctl_files "$cur"
 		_labctl_instances | sed 's,$,:/,'
 		;;
+	screenshot)
+		[ "$n" != 0 ] || _labctl_instances
+		[ "$n" != 1 ] || _labctl_files "$cur"
+		;;
 	edit)
 		compopt -o nospace
 		_labctl_instances | sed 's,$,:/,'

@@ -5,7 +5,7 @@
  * TIMEOUT: 30
  */
 #define _GNU_SOURCE
-#include "cli/base64.h"
+#include "lib/base64.h"
 #include "cli/lines.h"
 #include "cli/object.h"
 #include "cli/progress.h"
