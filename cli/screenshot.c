@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* screenshot.c - labctl screenshot: what a guest's screen shows now */
 #define _GNU_SOURCE
-#include "lib/base64.h"
 #include "cli/commands.h"
 #include "cli/object.h"
+#include "lib/base64.h"
 
 #include "lib/io.h"
 #include "lib/util.h"
