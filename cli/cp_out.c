@@ -400,6 +400,7 @@ static int fetch_together(struct out *o, struct script *s)
 	if (!r)
 		r = inguest_run(&o->c->guest, s);
 	o->c->meter.name = o->source;
+	s->args = NULL;
 	for (size_t i = 0; i < sm->n; i++)
 		free((char *)args[i]);
 	return r;

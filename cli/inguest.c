@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "cli/inguest.h"
 
+#include "cli/guest.h"
 #include "lib/base64.h"
 #include "lib/io.h"
 #include "lib/num.h"
@@ -53,22 +54,19 @@ void inguest_close(struct inguest *g)
 
 /* ---- scripts -------------------------------------------------------------- */
 
-/* An answer of exec while it comes */
+/* What a script writes */
 struct answer_state {
-	struct cli *cli;
 	struct script *s;
 	size_t words_len;
-	int r;
-	bool ended;
 };
 
-static int add_out(struct answer_state *st, const unsigned char *bytes, size_t len)
+static int add_out(struct answer_state *st, const void *bytes, size_t len)
 {
 	struct script *s = st->s;
 	char *more = s->out_len + len > OUT_MAX ? NULL : realloc(s->out, s->out_len + len + 1);
 
 	if (!more)
-		return lab_fail(&st->cli->err, -E2BIG, "the guest answers with endless lists");
+		return -E2BIG; /* a guest that lists without end */
 	s->out = more;
 	memcpy(more + s->out_len, bytes, len);
 	s->out_len += len;
@@ -76,59 +74,18 @@ static int add_out(struct answer_state *st, const unsigned char *bytes, size_t l
 	return 0;
 }
 
-static void add_words(struct answer_state *st, const unsigned char *bytes, size_t len)
-{
-	size_t room = sizeof(st->s->words) - 1 - st->words_len;
-
-	len = MIN(len, room);
-	memcpy(st->s->words + st->words_len, bytes, len);
-	st->words_len += len;
-	st->s->words[st->words_len] = '\0';
-}
-
-static int take_output(struct answer_state *st, const json_t *msg, const char *key)
-{
-	const char *text = json_string_value(json_object_get(msg, key));
-	autofree unsigned char *bytes = NULL;
-	size_t len = 0;
-	int r;
-
-	if (!text)
-		return 0;
-	r = base64_bytes(text, &bytes, &len);
-	if (r < 0)
-		return lab_fail_errno(&st->cli->err, r, "the answer of labd");
-	if (!strcmp(key, "stdout"))
-		return add_out(st, bytes, len);
-	add_words(st, bytes, len);
-	return 0;
-}
-
-static int take_message(struct answer_state *st, const json_t *msg)
-{
-	const json_t *exit = json_object_get(msg, "exit"), *sig = json_object_get(msg, "signal");
-	const char *name = NULL, *message = NULL;
-	int r = take_output(st, msg, "stdout") ?: take_output(st, msg, "stderr");
-
-	if (r < 0)
-		return r;
-	if (exit || sig) {
-		st->ended = true;
-		st->s->code = sig ? 128 + (int)json_integer_value(sig)
-				  : (int)json_integer_value(exit);
-	}
-	if (!json_unpack((json_t *)msg, "{s:{s:s, s:s}}", "error", "errno", &name, "message",
-			 &message))
-		return lab_fail(&st->cli->err, lab_errno_value(name), "%s", message);
-	return 0;
-}
-
-static bool on_message(void *arg, json_t *msg)
+static int on_output(void *arg, int stream, const void *data, size_t len)
 {
 	struct answer_state *st = arg;
+	size_t room = sizeof(st->s->words) - 1 - st->words_len;
 
-	st->r = take_message(st, msg);
-	return !st->r;
+	if (stream == 1)
+		return add_out(st, data, len);
+	len = MIN(len, room);
+	memcpy(st->s->words + st->words_len, data, len);
+	st->words_len += len;
+	st->s->words[st->words_len] = '\0';
+	return 0;
 }
 
 /* {"argv": ["/bin/sh", "-c", TEXT, "sh", ARGS...], "stdin": ...}; NULL if one is not UTF-8 */
@@ -145,22 +102,18 @@ static json_t *script_body(const struct script *s)
 
 int inguest_run(struct inguest *g, struct script *s)
 {
-	struct answer_state st = { .cli = g->cli, .s = s };
-	json_t *body = script_body(s);
-	char path[CLIENT_PATH];
+	struct answer_state st = { .s = s };
+	struct guest_exec x = {
+		.object = &g->o, .body = script_body(s), .output = on_output, .arg = &st
+	};
 	size_t n;
 	int r;
 
 	s->out_len = 0;
 	s->words[0] = '\0';
-	if (!body)
+	if (!x.body)
 		return lab_fail(&g->cli->err, -EILSEQ, "a name is not UTF-8");
-	client_path(path, "/v1/labs/%s/instances/%s/exec", g->o.lab, g->o.name);
-	r = client_lines(g->cli->client, "POST", path, body, on_message, NULL, &st, &g->cli->err);
-	if (!r)
-		r = st.r;
-	if (!r && !st.ended)
-		r = lab_fail(&g->cli->err, -EPROTO, "labd's answer broke off");
+	r = guest_exec(g->cli, &x, &s->code);
 	text_clean(s->words);
 	for (n = strlen(s->words); n && s->words[n - 1] == '\n'; n--)
 		s->words[n - 1] = '\0';

@@ -104,7 +104,7 @@ static int find_item(struct cli *cli, const json_t *items, const char *arg, cons
 static int restore(struct cli *cli, const char *arg, const char *name)
 {
 	autojson json_t *items = NULL, *answer = NULL;
-	const json_t *item;
+	const json_t *item = NULL;
 	char path[CLIENT_PATH], text[CELL_TEXT];
 	int r = fetch(cli, &items);
 
@@ -130,7 +130,7 @@ static int remove_items(struct cli *cli, char **args, int n, bool yes)
 	if (!r && !yes && !ask("Remove %s%s for ever?", args[0], n > 1 ? " and others" : ""))
 		return CLI_FAILED;
 	for (int i = 0; i < n && !r; i++) {
-		const json_t *item;
+		const json_t *item = NULL;
 		char path[CLIENT_PATH];
 
 		r = find_item(cli, items, args[i], &item);

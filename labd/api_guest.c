@@ -159,7 +159,7 @@ static int read_file(struct request *q)
 	bool end;
 	int r = take_place(q, &path, &offset) ?: take_count(q, &count) ?: take_guest(q, &guest);
 
-	if (r < 0)
+	if (!guest)
 		return r;
 	r = agent_file_read(guest->agent, path, offset, count, num_now_us() + PIECE_TIME, &data,
 			    &end, &q->err);
@@ -183,7 +183,7 @@ static int write_file(struct request *q)
 		r = lab_fail(&q->err, -E2BIG, "\"data\" is longer than %d bytes", AGENT_FILE_PIECE);
 	if (!r)
 		r = take_guest(q, &guest);
-	if (r < 0)
+	if (!guest)
 		return r;
 	r = agent_file_write(guest->agent, path, offset, data, num_now_us() + PIECE_TIME, &q->err);
 	guest_unref(q->d, guest);
@@ -226,6 +226,10 @@ static int open_tap(struct request *q, const char *run, const char *ifname)
 	if (!fd)
 		fd = keeper_capture(keeper, ifname, &q->err);
 	keeper_close(keeper);
+	if (fd == -EINVAL) /* it knows no such request */
+		return lab_fail(&q->err, -EOPNOTSUPP,
+				"lab %s was started by an older labd: labctl down %s, labctl up %s",
+				q->params[0], q->params[0], q->params[0]);
 	return fd;
 }
 
