@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # labctl cp and edit: modes, links, names, errors, hostile guests, no network
-# TIMEOUT: 300
+# TIMEOUT: 600
 # REQUIRES: root tun dnsmasq curl jq
 . "${SRCDIR:-.}/tests/lib.sh"
 need tiny debian-12
