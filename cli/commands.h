@@ -11,11 +11,12 @@ extern const struct command cmd_golden, cmd_suspend, cmd_clone; /* golden.c */
 extern const struct command cmd_export, cmd_import; /* export.c */
 extern const struct command cmd_status, cmd_ls, cmd_show;
 extern const struct command cmd_exec, cmd_console, cmd_logs;
+extern const struct command cmd_cp, cmd_edit; /* cp.c, edit.c */
 extern const struct command cmd_check;
 extern const struct command cmd_env, cmd_run, cmd_openstack; /* env.c, run.c */
 extern const struct command cmd_start, cmd_stop, cmd_kill; /* act.c */
 extern const struct command cmd_pause, cmd_resume, cmd_reboot; /* act.c */
-extern const struct command cmd_snapshot, cmd_image;
+extern const struct command cmd_snapshot, cmd_image, cmd_trash, cmd_capture, cmd_screenshot;
 extern const struct command cmd_mount, cmd_umount; /* mount.c */
 extern const struct command cmd_jobs, cmd_wait, cmd_cancel; /* jobs.c */
 extern const struct command cmd_test;

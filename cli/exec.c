@@ -2,10 +2,10 @@
 /* exec.c - labctl exec: a command in a guest, by its agent */
 #define _GNU_SOURCE
 #include "cli/exec.h"
-#include "cli/base64.h"
 #include "cli/commands.h"
 #include "cli/guest.h"
 
+#include "lib/base64.h"
 #include "lib/io.h"
 #include "lib/num.h"
 #include "lib/util.h"

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "cli/guest.h"
 
-#include "cli/base64.h"
+#include "lib/base64.h"
 #include "lib/util.h"
 
 /* The answer while it comes; code is the exit code, -1 until it is known */

@@ -161,7 +161,7 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	r = client_call(client, a->method, a->path, steal_ptr(a->body), &answer, NULL, err);
 	if (r == -ECONNRESET || r == -EPIPE || r == -ENOTCONN)
 		r = -ECONNREFUSED; /* labd died over it: it is down */
-	if (a->until == UNTIL_ANSWERED)
+	if (r >= 0 && a->until == UNTIL_ANSWERED)
 		a->answer = steal_ptr(answer);
 	if (a->until == UNTIL_ANSWERED || (r < 0 && r != -EBUSY && r != -EEXIST && r != -EALREADY))
 		return r;

@@ -18,6 +18,7 @@
 
 #include "fs/action.h"
 #include "fs/model.h"
+#include "lib/client.h"
 #include "lib/err.h"
 #include "lib/io.h"
 
@@ -101,6 +102,8 @@ enum entry_type {
 	ENTRY_LOG, /* a file of labd's that grows */
 	ENTRY_EVENTS,
 	ENTRY_DISK, /* a sealed file of labd's */
+	ENTRY_SHOT, /* bytes that labd makes when it is opened */
+	ENTRY_CAPTURE, /* a file that grows while it is open */
 	ENTRY_LINK,
 	ENTRY_DIR,
 };
@@ -119,6 +122,8 @@ enum entry_type {
  *		1: nothing to do, 0, or a refusal
  * @path:	of a link's target, or of the file behind; -ENOENT: there is
  *		no such name now
+ * @ask:	what to ask of labd for each opening, for ENTRY_SHOT and ENTRY_CAPTURE: a path of
+ *		its API
  * @dir:	class of a directory
  */
 struct entry {
@@ -129,6 +134,7 @@ struct entry {
 	int (*show)(const struct ref *ref, FILE *out);
 	int (*store)(const struct ref *ref, char *value, struct action *ret, struct lab_err *err);
 	int (*path)(const struct ref *ref, char path[IO_PATH]);
+	const char *(*ask)(const struct ref *ref, char path[CLIENT_PATH]);
 	enum class_id dir;
 };
 

@@ -95,6 +95,11 @@ static int log_path(const struct ref *ref, char path[IO_PATH])
 	return link_to(attr_string(ref, "console_log"), path);
 }
 
+static const char *ask_screen(const struct ref *ref, char path[CLIENT_PATH])
+{
+	return client_path(path, "/v1/labs/%s/instances/%s/screen", ref->lab.name, ref->item.name);
+}
+
 static int store_spec(const struct ref *ref, char *value, struct action *ret, struct lab_err *err)
 {
 	json_error_t where;
@@ -354,6 +359,7 @@ static const struct entry instance_entries[] = {
 	{ .name = "nics", .type = ENTRY_DIR, .dir = CLASS_NICS },
 	{ .name = "snapshots", .type = ENTRY_DIR, .dir = CLASS_MEMBER_SNAPSHOTS },
 	{ .name = "files", .type = ENTRY_LINK, .path = files_path },
+	{ .name = "screen.png", .type = ENTRY_SHOT, .mode = 0444, .ask = ask_screen },
 };
 
 const struct class class_instance = {

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "fs/attr.h"
 #include "fs/node.h"
+#include "fs/packets.h"
 #include "lib/util.h"
 
 #include <inttypes.h>
@@ -138,6 +139,17 @@ static int show_nic_stat(const struct ref *ref, FILE *out)
 	return attr_net_stat(pid, attr_string(ref, "ifname"), true, out);
 }
 
+static int pcap_path(const struct ref *ref, char path[IO_PATH])
+{
+	return packets_path(&ref->node, path);
+}
+
+static const char *ask_packets(const struct ref *ref, char path[CLIENT_PATH])
+{
+	return client_path(path, "/v1/labs/%s/instances/%s/nics/%s/pcap?id=labfs", ref->lab.name,
+			   ref->item.name, part_name(ref->part));
+}
+
 static const struct entry nic_entries[] = {
 	{ .name = "network",
 	  .type = ENTRY_TEXT,
@@ -148,6 +160,11 @@ static const struct entry nic_entries[] = {
 	{ .name = "addr", .type = ENTRY_TEXT, .mode = 0444, .key = "addr", .show = show_string },
 	{ .name = "state", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_string },
 	{ .name = "stat", .type = ENTRY_TEXT, .mode = 0444, .show = show_nic_stat },
+	{ .name = "pcap",
+	  .type = ENTRY_CAPTURE,
+	  .mode = 0444,
+	  .path = pcap_path,
+	  .ask = ask_packets },
 };
 
 static bool nic_part(struct ref *ref)

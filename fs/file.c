@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* file.c - open files: values, logs, sealed disks, uploads */
 #define _GNU_SOURCE
+#include "fs/packets.h"
 #include "fs/tree.h"
 
 #include "fs/events.h"
 #include "fs/notify.h"
 #include "fs/upload.h"
+#include "lib/base64.h"
 #include "lib/util.h"
 
 #include <ctype.h>
@@ -32,7 +34,9 @@ static int check_mode(const struct entry *entry, int flags)
 		return -EACCES;
 	if (mode == O_RDONLY || entry->mode & 0200)
 		return 0;
-	return entry->type == ENTRY_DISK || entry->type == ENTRY_LOG ? -EROFS : -EACCES;
+	return entry->type == ENTRY_DISK || entry->type == ENTRY_LOG || entry->type == ENTRY_CAPTURE
+		       ? -EROFS
+		       : -EACCES;
 }
 
 static int open_path(const struct ref *ref, struct handle *h)
@@ -79,11 +83,103 @@ static int open_entry(const struct ref *ref, struct handle *h, struct fuse_file_
 		(void)open_path(ref, h); /* it may come later */
 		return 0;
 	case ENTRY_EVENTS:
+	case ENTRY_SHOT:
+	case ENTRY_CAPTURE:
 	case ENTRY_LINK:
 	case ENTRY_DIR:
 		break;
 	}
 	return 0;
+}
+
+/**
+ * struct opening - a file that waits for labd to be opened
+ * @kind, @id, @where: for a refusal
+ */
+struct opening {
+	fuse_req_t req;
+	struct handle *h;
+	struct fuse_file_info fi;
+	enum kind kind;
+	uint32_t id;
+	char *where;
+};
+
+static void opening_free(struct opening *o)
+{
+	free(o->where);
+	free(o);
+}
+
+static void reply_opened(struct opening *o, fuse_req_t req)
+{
+	o->fi.fh = (uintptr_t)o->h;
+	if (fuse_reply_open(req, &o->fi) < 0)
+		file_release(NULL, o->h->number, &o->fi);
+	opening_free(o);
+}
+
+/* The picture is there, or not */
+static void finish_shot(struct pending *p, int result)
+{
+	struct opening *o = p->arg;
+	const char *text = NULL;
+	unsigned char *bytes = NULL;
+
+	if (!result && (json_unpack(p->action.answer, "{s:s}", "png", &text) < 0 ||
+			base64_bytes(text, &bytes, &o->h->len) < 0))
+		result = -EIO;
+	o->h->data = (char *)bytes;
+	if (p->req && !result) {
+		reply_opened(o, p->req);
+		return;
+	}
+	if (p->req)
+		fuse_reply_err(p->req, -result);
+	handle_free(o->h);
+	opening_free(o);
+}
+
+static void on_capture(void *arg, int result, const struct lab_err *err)
+{
+	struct opening *o = arg;
+
+	if (!result) {
+		reply_opened(o, o->req);
+		return;
+	}
+	action_refuse(o->where, o->kind, o->id, err);
+	fuse_reply_err(o->req, -result);
+	handle_free(o->h);
+	opening_free(o);
+}
+
+/* What only labd knows: the answer comes from another thread */
+static void open_later(fuse_req_t req, const struct ref *ref, struct handle *h,
+		       const struct fuse_file_info *fi)
+{
+	autoaction struct action action = { .method = "GET", .until = UNTIL_ANSWERED };
+	struct opening *o = calloc(1, sizeof(*o));
+	char path[CLIENT_PATH];
+
+	if (!o || !(o->where = tree_where(ref, NULL))) {
+		free(o);
+		handle_free(h);
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	o->req = req;
+	o->h = h;
+	o->fi = *fi;
+	o->kind = ref->item.kind;
+	o->id = ref->item.id;
+	ref->entry->ask(ref, path);
+	if (h->type == ENTRY_CAPTURE) {
+		packets_open(&h->node, path, on_capture, o);
+		return;
+	}
+	snprintf(action.path, sizeof(action.path), "%s", path);
+	tree_submit(req, ref, NULL, &action, finish_shot, o);
 }
 
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -106,6 +202,10 @@ void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		r = upload_hold(h->node.id);
 	} else {
 		r = open_entry(&ref, h, fi);
+	}
+	if (!r && (h->type == ENTRY_SHOT || h->type == ENTRY_CAPTURE)) {
+		open_later(req, &ref, h, fi);
+		return;
 	}
 	if (r < 0) {
 		handle_free(h);
@@ -265,7 +365,11 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 		h->position = off + (off_t)size;
 		reply_slice(req, h->data, h->len, size, off);
 		break;
+	case ENTRY_SHOT:
+		reply_slice(req, h->data, h->len, size, off);
+		break;
 	case ENTRY_LOG:
+	case ENTRY_CAPTURE:
 		read_log(req, &ref, h, size, off);
 		break;
 	case ENTRY_EVENTS:
@@ -450,6 +554,8 @@ void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	notify_forget(h);
 	if (is_upload(h))
 		upload_release(h->node.id);
+	else if (h->type == ENTRY_CAPTURE)
+		packets_close(&h->node);
 	handle_free(h);
 	if (req)
 		fuse_reply_err(req, 0);
@@ -514,11 +620,13 @@ static unsigned int poll_events(const struct ref *ref, const struct handle *h)
 
 	switch (h->type) {
 	case ENTRY_LOG:
+	case ENTRY_CAPTURE:
 	case ENTRY_EVENTS:
 		return !node_stat(ref, &st) && st.st_size != h->position ? POLLIN : 0;
 	case ENTRY_TEXT:
 	case ENTRY_BULK:
 		return POLLIN | POLLOUT | (h->captured < time_of(ref) ? POLLPRI | POLLERR : 0);
+	case ENTRY_SHOT:
 	case ENTRY_DISK:
 	case ENTRY_LINK:
 	case ENTRY_DIR:
@@ -543,6 +651,10 @@ void file_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	/* Registered before looking, so that no change falls in between */
 	if (ph)
 		notify_poll(h, ino,
-			    h->type == ENTRY_LOG && !ref.entry->path(&ref, path) ? path : NULL, ph);
+			    (h->type == ENTRY_LOG || h->type == ENTRY_CAPTURE) &&
+					    !ref.entry->path(&ref, path)
+				    ? path
+				    : NULL,
+			    ph);
 	fuse_reply_poll(req, poll_events(&ref, h));
 }

@@ -6,6 +6,7 @@
 #include "fs/mirror.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/packets.h"
 #include "fs/upload.h"
 #include "lib/log.h"
 #include "lib/num.h"
@@ -141,6 +142,7 @@ static int start_threads(const struct options *opt, const struct paths *paths,
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	action_init(opt->socket);
+	packets_init(opt->socket);
 	model_listen(notify_change);
 	r = guest_child_init(paths->exec);
 	if (!r)

@@ -81,11 +81,16 @@ int node_resolve(uint64_t number, struct ref *ret)
 	return !ret->class->part || ret->class->part(ret) ? 0 : -ENOENT;
 }
 
-/* Links and disks are there only while there is something behind them */
+/*
+ * Links and disks are there only while there is something behind them, and what labd makes
+ * of a guest while that runs: so tar and grep -r have no trouble with one that does not
+ */
 static bool is_there(const struct ref *dir, const struct entry *entry)
 {
 	char path[IO_PATH];
 
+	if (entry->ask)
+		return json_integer_value(json_object_get(dir->item.json, "pid")) > 0;
 	if (entry->type != ENTRY_LINK && entry->type != ENTRY_DISK)
 		return true;
 	return entry->path(dir, path) >= 0;
@@ -314,9 +319,11 @@ int node_stat(const struct ref *ref, struct stat *ret)
 		ret->st_size = (off_t)events_size();
 		break;
 	case ENTRY_LOG:
+	case ENTRY_CAPTURE:
 	case ENTRY_DISK:
 		stat_file(ref, ret);
 		break;
+	case ENTRY_SHOT: /* not known before it is made */
 	case ENTRY_LINK:
 	case ENTRY_DIR:
 		break;

@@ -16,6 +16,8 @@
 #define PASSING 1.0 /* names that no notification covers */
 #define MAX_WRITE (128 << 10) /* bounds the loop's buffer */
 
+/* A worker of action.h may close what it could not open */
+static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct handle *handles;
 
 struct handle *handle_new(const struct ref *ref)
@@ -28,6 +30,7 @@ struct handle *handle_new(const struct ref *ref)
 	h->node = ref->node;
 	h->type = ref->entry ? ref->entry->type : ENTRY_DIR;
 	h->fd = -EBADF;
+	SCOPED_LOCK(&handles_lock);
 	h->next = handles;
 	handles = h;
 	return h;
@@ -37,9 +40,11 @@ void handle_free(struct handle *h)
 {
 	struct handle **at = &handles;
 
+	pthread_mutex_lock(&handles_lock);
 	while (*at != h)
 		at = &(*at)->next;
 	*at = h->next;
+	pthread_mutex_unlock(&handles_lock);
 	if (h->fd >= 0)
 		close(h->fd);
 	free(h->data);
@@ -50,6 +55,8 @@ void handle_free(struct handle *h)
 
 int tree_gone(uint64_t number)
 {
+	SCOPED_LOCK(&handles_lock);
+
 	for (const struct handle *h = handles; h; h = h->next)
 		if (h->number == number)
 			return ENODEV;
@@ -63,7 +70,8 @@ static void entry_times(const struct ref *ref, struct fuse_entry_param *e)
 		e->attr_timeout = DIR_ATTR;
 	} else if (ref->entry && ref->entry->type == ENTRY_DISK) {
 		e->entry_timeout = e->attr_timeout = SEALED;
-	} else if (ref->entry ? ref->entry->type != ENTRY_LINK : ref->node.class == CLASS_UPLOAD) {
+	} else if (ref->entry ? ref->entry->type != ENTRY_LINK && !ref->entry->ask
+			      : ref->node.class == CLASS_UPLOAD) {
 		e->entry_timeout = LASTING;
 	}
 }
@@ -80,7 +88,7 @@ int tree_entry(const struct ref *ref, struct fuse_entry_param *ret)
 }
 
 /* "labs/demo/instances" and a name below it */
-static char *where(const struct ref *ref, const char *name)
+char *tree_where(const struct ref *ref, const char *name)
 {
 	autofree char *path = node_path(ref);
 	char *text;
@@ -95,7 +103,7 @@ void tree_refuse(fuse_req_t req, const struct ref *ref, const char *name, int co
 		 const struct lab_err *err)
 {
 	struct lab_err plain = LAB_ERR_INIT;
-	autofree char *path = where(ref, name);
+	autofree char *path = tree_where(ref, name);
 
 	if (!err || !err->code)
 		lab_fail(&plain, code, "%s", strerror(-code));
@@ -119,7 +127,7 @@ void tree_submit(fuse_req_t req, const struct ref *ref, const char *name, struct
 		*p = (struct pending){ .action = *action,
 				       .finish = finish,
 				       .arg = arg,
-				       .where = where(ref, name),
+				       .where = tree_where(ref, name),
 				       .kind = ref->item.kind,
 				       .id = ref->item.id };
 		*action = (struct action){ 0 };
@@ -208,7 +216,8 @@ static int check_setattr(const struct ref *ref, const struct stat *attr, int to_
 		return 0;
 	if (!ref->entry)
 		return -EISDIR;
-	if (ref->entry->type == ENTRY_DISK || ref->entry->type == ENTRY_LOG)
+	if (ref->entry->type == ENTRY_DISK || ref->entry->type == ENTRY_LOG ||
+	    ref->entry->type == ENTRY_CAPTURE)
 		return -EROFS;
 	return ref->entry->mode & 0200 ? 0 : -EACCES;
 }

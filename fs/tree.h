@@ -63,6 +63,9 @@ int tree_gone(uint64_t number);
 /** tree_entry() - All that the kernel wants to know of a resolved name */
 int tree_entry(const struct ref *ref, struct fuse_entry_param *ret);
 
+/** tree_where() - Path in the tree, for messages; malloced or NULL */
+char *tree_where(const struct ref *ref, const char *name);
+
 /** tree_refuse() - Record why, answer the request */
 void tree_refuse(fuse_req_t req, const struct ref *ref, const char *name, int code,
 		 const struct lab_err *err);

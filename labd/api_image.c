@@ -6,6 +6,7 @@
 #include "labd/events.h"
 #include "labd/imagejob.h"
 #include "labd/request.h"
+#include "labd/trash.h"
 #include "lib/io.h"
 #include "lib/util.h"
 
@@ -187,8 +188,12 @@ static int delete_image(struct request *q)
 	if (!r)
 		im->job = -1; /* nobody else may take it from here on */
 	pthread_mutex_unlock(&q->d->lock);
-	if (!r)
-		image_drop(q->d, im);
+	if (r)
+		return r;
+	r = trash_image(q->d, im, &q->err);
+	SCOPED_LOCK(&q->d->lock);
+	if (r < 0)
+		im->job = 0;
 	return r;
 }
 

@@ -4,7 +4,6 @@
 #include "labd/api.h"
 #include "labd/chain.h"
 #include "labd/disk.h"
-#include "labd/labfile.h"
 #include "labd/labjob.h"
 #include "labd/packjob.h"
 #include "labd/plan.h"
@@ -15,13 +14,11 @@
 #include "labd/watch.h"
 #include "lib/io.h"
 #include "lib/num.h"
-#include "lib/text.h"
 #include "lib/util.h"
 
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #define TYPE_MAX (64 << 10)
 #define TYPE_US 10000000
@@ -307,104 +304,6 @@ static int action(struct request *q)
 	return labjob_instance(q->d, q->params[0], q->params[1], q->params[2], &q->job, &q->err);
 }
 
-/*
- * Find an instance and take a reference to its guest, for a call that speaks to
- * it; the lock is held
- */
-static int find_guest(struct request *q, struct instance **ret, struct guest **ret_guest)
-{
-	struct instance *in;
-	struct lab *lab;
-	int r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
-
-	if (r < 0)
-		return r;
-	*ret = in;
-	if (!in->guest || !instance_running(in))
-		return lab_fail(&q->err, -EBUSY, "instance %s does not run: labctl start %s/%s",
-				in->name, lab->name, in->name);
-	if (!strcmp(in->state, "paused"))
-		return lab_fail(&q->err, -EBUSY, "instance %s is paused: labctl resume %s/%s",
-				in->name, lab->name, in->name);
-	*ret_guest = guest_ref(in->guest);
-	return 0;
-}
-
-static int exec(struct request *q)
-{
-	struct guest *guest = NULL;
-	struct instance *in;
-	int r;
-
-	pthread_mutex_lock(&q->d->lock);
-	r = find_guest(q, &in, &guest);
-	pthread_mutex_unlock(&q->d->lock);
-	return r ? r : stream_exec(q->d, guest, q->json, &q->stream, &q->err);
-}
-
-/* The probes of a body: JSON is YAML, so they are read as those of a lab file are */
-static int read_probes(struct request *q, json_t **ret)
-{
-	json_t *ready = json_object_get(q->json, "ready");
-	autofree char *text = ready ? json_dumps(ready, JSON_ENCODE_ANY) : NULL;
-	autojson json_t *list = NULL;
-	struct ydoc *doc = NULL;
-	int r;
-
-	if (!text)
-		return lab_fail(&q->err, -EINVAL, "the body needs \"ready\": a list of probes");
-	r = ydoc_load(text, strlen(text), LAB_MAX_FILE, &doc);
-	if (!r && ydoc_root(doc) && !(list = probe_list(doc, ydoc_root(doc))))
-		r = -ENOMEM;
-	if (!r)
-		r = ydoc_finish(doc, "ready", &q->problems, &q->err);
-	ydoc_free(doc);
-	if (!r)
-		*ret = steal_ptr(list);
-	return r;
-}
-
-/* Where the probes of a wait look; the lock is held */
-static void aim(struct labd *d, const struct instance *in, bool now, struct wait_target *t)
-{
-	const json_t *nets = json_object_get(instance_spec(in), "networks");
-	void *first = json_object_iter((json_t *)nets);
-	const char *addr = json_string_value(
-		first ? json_object_get(json_object_iter_value(first), "addr") : NULL);
-	char dir[IO_PATH];
-	struct stat st;
-
-	*t = (struct wait_target){ .console_from = in->console_from };
-	lab_run_dir(d, in->lab, t->run_dir);
-	io_path(t->console_log, "%s/console.log", instance_dir(d, in, dir));
-	text_copy(t->addr, sizeof(t->addr), addr ? addr : "");
-	if (now)
-		t->console_from = stat(t->console_log, &st) < 0 ? 0 : st.st_size;
-}
-
-static int wait_ready(struct request *q)
-{
-	const char *since = request_str(q, "since");
-	bool now = since && !strcmp(since, "now");
-	autojson json_t *probes = NULL;
-	struct guest *guest = NULL;
-	struct wait_target target;
-	struct instance *in = NULL;
-	int r;
-
-	if (since && !now && strcmp(since, "boot") != 0)
-		return lab_fail(&q->err, -EINVAL, "\"since\" can be \"boot\" or \"now\"");
-	r = read_probes(q, &probes);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&q->d->lock);
-	r = find_guest(q, &in, &guest);
-	if (guest)
-		aim(q->d, in, now, &target);
-	pthread_mutex_unlock(&q->d->lock);
-	return r ? r : stream_wait(q->d, guest, probes, &target, &q->stream, &q->err);
-}
-
 static int read_console(struct request *q)
 {
 	const char *tail = request_arg(q, "tail"), *follow = request_arg(q, "follow");
@@ -623,8 +522,6 @@ const struct route lab_routes[] = {
 	{ "GET", "/v1/labs/:/instances/:", get_instance, 0 },
 	{ "PATCH", "/v1/labs/:/instances/:", patch_instance, 0 },
 	{ "DELETE", "/v1/labs/:/instances/:", delete_instance, 0 },
-	{ "POST", "/v1/labs/:/instances/:/exec", exec, ROUTE_QUICK },
-	{ "POST", "/v1/labs/:/instances/:/wait", wait_ready, 0 },
 	{ "GET", "/v1/labs/:/instances/:/disks/:/chain", get_chain, 0 },
 	{ "GET", "/v1/labs/:/instances/:/console", read_console, ROUTE_QUICK },
 	{ "POST", "/v1/labs/:/instances/:/console", type_console, ROUTE_RAW },

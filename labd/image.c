@@ -98,6 +98,15 @@ int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)
 	return 0;
 }
 
+void image_leave(struct labd *d, struct image *im)
+{
+	SCOPED_LOCK(&d->lock);
+	TAILQ_REMOVE(&d->images, im, link);
+	events_emit(d, "image", "remove", "", im->name, NULL,
+		    json_pack("{s:I s:s}", "id", (json_int_t)im->id, "name", im->name));
+	free(im);
+}
+
 int image_drop(struct labd *d, struct image *im)
 {
 	struct lab_err err = LAB_ERR_INIT;
@@ -108,12 +117,7 @@ int image_drop(struct labd *d, struct image *im)
 		log_error("image %s: %s", im->name, err.text);
 		return err.code;
 	}
-	pthread_mutex_lock(&d->lock);
-	TAILQ_REMOVE(&d->images, im, link);
-	events_emit(d, "image", "remove", "", im->name, NULL,
-		    json_pack("{s:I s:s}", "id", (json_int_t)im->id, "name", im->name));
-	pthread_mutex_unlock(&d->lock);
+	image_leave(d, im);
 	(void)io_remove_tree(AT_FDCWD, dir);
-	free(im);
 	return 0;
 }

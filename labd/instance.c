@@ -124,28 +124,18 @@ static void leave_snapshots(struct instance *in)
 				json_array_remove(sn->members, i);
 }
 
-int instance_drop(struct labd *d, struct instance *in, struct lab_err *err)
+void instance_leave(struct labd *d, struct instance *in)
 {
-	char dir[IO_PATH];
 	struct guest *g;
 
-	instance_dir(d, in, dir);
-	if (store_run(d->store, err, "DELETE FROM instances WHERE id = ?", "i", in->id) < 0)
-		return err->code;
 	pthread_mutex_lock(&d->lock);
 	leave_snapshots(in);
 	events_emit(d, "instance", "remove", in->lab->name, in->name, NULL,
 		    json_pack("{s:I s:s}", "id", (json_int_t)in->id, "name", in->name));
-	pthread_mutex_unlock(&d->lock);
-	(void)io_remove_tree(AT_FDCWD, dir);
-	disks_collect(d);
-	memory_collect(d);
-	pthread_mutex_lock(&d->lock);
 	g = steal_ptr(in->guest);
 	instance_forget(d, in);
 	pthread_mutex_unlock(&d->lock);
 	guest_unref(d, g);
-	return 0;
 }
 
 struct guest *guest_new(const struct qemu_proc *proc, struct qmp *qmp, const char *run_dir)

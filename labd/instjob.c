@@ -12,6 +12,7 @@
 #include "labd/snapshot.h"
 #include "labd/startset.h"
 #include "labd/store.h"
+#include "labd/trash.h"
 #include "labd/watch.h"
 #include "lib/log.h"
 #include "lib/num.h"
@@ -368,16 +369,58 @@ void labjob_booted(struct labd *d, struct instance *in)
 		(void)start_action(d, in, find_action("booted"), false, &job, NULL);
 }
 
+/**
+ * struct removal - an instance on its way into the trash
+ * @spec:	of it, as it was
+ */
+struct removal {
+	const char *name;
+	json_t *spec;
+	struct instance *in;
+};
+
 static int drop_from_spec(json_t *spec, void *arg, struct lab_err *err)
 {
+	json_t *instances = json_object_get(spec, "instances");
+	struct removal *rm = arg;
+
 	(void)err;
-	json_object_del(json_object_get(spec, "instances"), arg);
+	rm->spec = json_incref(json_object_get(instances, rm->name));
+	json_object_del(instances, rm->name);
 	return 0;
+}
+
+/* The lab is claimed by now, so that nothing begins with it any more */
+static int removal_rows(struct labd *d, struct lab *lab, void *arg, struct lab_err *err)
+{
+	struct removal *rm = arg;
+
+	pthread_mutex_lock(&d->lock);
+	rm->in = model_instance(lab, rm->name);
+	pthread_mutex_unlock(&d->lock);
+	if (!rm->in)
+		return lab_fail(err, -ENOENT, "lab %s has no instance %s any more", lab->name,
+				rm->name);
+	if (instance_running(rm->in))
+		return lab_fail(err, -EBUSY, "instance %s runs: labctl stop %s/%s first", rm->name,
+				lab->name, rm->name);
+	return trash_instance_rows(d, rm->in, rm->spec, err);
+}
+
+static void removal_then(struct labd *d, struct lab *lab, void *arg, int r)
+{
+	struct removal *rm = arg;
+
+	(void)lab;
+	if (!r)
+		instance_leave(d, rm->in);
 }
 
 int labjob_remove_instance(struct labd *d, const char *lab_name, const char *name,
 			   struct lab_err *err)
 {
+	struct removal rm = { .name = name };
+	struct labjob_with with = { .in_store = removal_rows, .then = removal_then, .arg = &rm };
 	struct instance *in;
 	struct lab *lab;
 	int r;
@@ -395,19 +438,13 @@ int labjob_remove_instance(struct labd *d, const char *lab_name, const char *nam
 			     name);
 	pthread_mutex_unlock(&d->lock);
 	if (!r)
-		r = labjob_change(d, lab_name, drop_from_spec, (void *)name, err);
+		r = labjob_change_with(d, lab_name, drop_from_spec, &rm, &with, err);
+	json_decref(rm.spec);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&d->lock);
-	r = labjob_find(d, lab_name, name, &lab, &in, err);
-	if (!r)
-		r = model_claim(d, lab, in, -1, err);
-	pthread_mutex_unlock(&d->lock);
-	if (r < 0)
-		return r;
-	r = instance_drop(d, in, err);
+	trash_expire(d);
 	imagejob_collect(d);
-	return r;
+	return 0;
 }
 
 struct renamed {

@@ -328,12 +328,10 @@ void lab_forget(struct labd *d, struct lab *lab)
 	lab_free(lab);
 }
 
-int lab_drop(struct labd *d, struct lab *lab, struct lab_err *err)
+void lab_leave(struct labd *d, struct lab *lab)
 {
 	struct instance *in;
 
-	if (store_run(d->store, err, "DELETE FROM labs WHERE id = ?", "i", lab->id) < 0)
-		return err->code;
 	pthread_mutex_lock(&d->lock);
 	TAILQ_REMOVE(&d->labs, lab, link);
 	emit(d, lab, "remove");
@@ -341,5 +339,12 @@ int lab_drop(struct labd *d, struct lab *lab, struct lab_err *err)
 	while ((in = TAILQ_FIRST(&lab->instances)))
 		instance_forget(d, in);
 	lab_free(lab);
+}
+
+int lab_drop(struct labd *d, struct lab *lab, struct lab_err *err)
+{
+	if (store_run(d->store, err, "DELETE FROM labs WHERE id = ?", "i", lab->id) < 0)
+		return err->code;
+	lab_leave(d, lab);
 	return 0;
 }

@@ -32,10 +32,12 @@
 #include <systemd/sd-event.h>
 
 struct api;
+struct capture;
 struct events;
 struct jobs;
 struct loop;
 struct store;
+struct trash;
 struct work;
 
 TAILQ_HEAD(image_list, image);
@@ -52,6 +54,8 @@ TAILQ_HEAD(lab_list, lab);
  * @lock:	guards the model, jobs and events; see above
  * @changed:	broadcast when an image's or instance's state changes, for those
  *		who wait for it
+ * @captures:	that are read now; of the event loop (capture.h)
+ * @trash:	when what is in it expires (trash.c)
  * @boots:	how many more guests may boot now: too many at a time only slow
  *		each other into time-outs; guarded by @lock
  */
@@ -74,6 +78,8 @@ struct labd {
 	struct image_list images;
 	struct lab_list labs;
 	unsigned int boots;
+	struct trash *trash;
+	LIST_HEAD(, capture) captures;
 };
 
 #endif

@@ -2,16 +2,11 @@
 /* labdown.c - the end of labs: down, and remove */
 #define _GNU_SOURCE
 #include "labd/boot.h"
-#include "labd/disk.h"
-#include "labd/imagejob.h"
 #include "labd/labjob.h"
-#include "labd/memory.h"
 #include "labd/network.h"
+#include "labd/trash.h"
 #include "labd/work.h"
-#include "lib/io.h"
 #include "lib/util.h"
-
-#include <fcntl.h>
 
 struct down {
 	struct lab *lab;
@@ -74,7 +69,6 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct down *w = arg;
-	char dir[IO_PATH];
 	int r;
 
 	lab_set_state(d, w->lab, "stopping", "");
@@ -91,15 +85,7 @@ static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *
 		return r;
 	}
 	job_step(job, "disks");
-	lab_dir(d, w->lab, dir);
-	r = lab_drop(d, w->lab, err);
-	if (r < 0)
-		return r;
-	r = io_remove_tree(AT_FDCWD, dir);
-	disks_collect(d);
-	memory_collect(d);
-	imagejob_collect(d);
-	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
+	return trash_lab(d, w->lab, err);
 }
 
 static int start_down(struct labd *d, const char *name, bool kill, bool remove, int64_t *ret_job,

@@ -12,6 +12,8 @@
 #include "labd/plan.h"
 #include "labd/service.h"
 #include "labd/startset.h"
+#include "labd/store.h"
+#include "labd/trash.h"
 #include "labd/watch.h"
 #include "lib/util.h"
 
@@ -70,7 +72,10 @@ static int remove_gone(struct labd *d, struct job *job, struct lab *lab, struct 
 		r = boot_stop(d, job, in, true, err);
 		if (r < 0)
 			return lab_wrap(err, r, "instance %s", in->name);
-		r = instance_drop(d, in, err);
+		/* the lab's specification has it no more: what it was started with */
+		r = trash_instance(
+			d, in, json_object_get(json_object_get(in->applied, "instances"), in->name),
+			err);
 		if (r < 0)
 			return r;
 	}
@@ -381,9 +386,26 @@ static struct up *new_up(struct lab *lab, struct up_how how)
 	return u;
 }
 
+/* In one transaction with what goes with it */
+static int set_spec_with(struct labd *d, struct lab *lab, json_t *spec,
+			 const struct labjob_with *with, struct lab_err *err)
+{
+	int r = store_begin(d->store, err);
+
+	if (r < 0)
+		return r;
+	r = with->in_store(d, lab, with->arg, err);
+	if (!r)
+		r = lab_set_spec(d, lab, NULL, json_incref(spec), NULL, err);
+	r = store_end(d->store, r, err);
+	with->then(d, lab, with->arg, r);
+	return r;
+}
+
 /* Give an idle lab another specification; *ret_lab is claimed with @claim */
 static int set_spec(struct labd *d, const char *name, const char *file, json_t *spec, bool force,
-		    bool up, struct lab **ret_lab, struct job *claim, struct lab_err *err)
+		    bool up, const struct labjob_with *with, struct lab **ret_lab,
+		    struct job *claim, struct lab_err *err)
 {
 	struct lab *lab;
 	int r;
@@ -397,6 +419,8 @@ static int set_spec(struct labd *d, const char *name, const char *file, json_t *
 	if (r < 0)
 		return r;
 	*ret_lab = lab;
+	if (lab && with)
+		return set_spec_with(d, lab, spec, with, err);
 	if (lab)
 		return lab_set_spec(d, lab, file, json_incref(spec), NULL, err);
 	if (!file)
@@ -428,7 +452,7 @@ int labjob_define(struct labd *d, const char *lab, const char *text, const char 
 	pthread_mutex_lock(&d->lock);
 	job = job_new(d, "up", name, "", run_up, u, free_up);
 	pthread_mutex_unlock(&d->lock);
-	r = set_spec(d, name, file, spec, force, up != NULL, &u->lab, job, err);
+	r = set_spec(d, name, file, spec, force, up != NULL, NULL, &u->lab, job, err);
 	SCOPED_LOCK(&d->lock);
 	*ret_job = 0;
 	if (r < 0 || !up) {
@@ -445,6 +469,13 @@ int labjob_change(struct labd *d, const char *name,
 		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
 		  struct lab_err *err)
 {
+	return labjob_change_with(d, name, edit, arg, NULL, err);
+}
+
+int labjob_change_with(struct labd *d, const char *name,
+		       int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
+		       const struct labjob_with *with, struct lab_err *err)
+{
 	autojson json_t *after = NULL;
 	struct lab *lab = NULL;
 	struct job *job;
@@ -455,7 +486,7 @@ int labjob_change(struct labd *d, const char *name,
 	pthread_mutex_lock(&d->lock);
 	job = job_new(d, "change", name, "", NULL, NULL, NULL);
 	pthread_mutex_unlock(&d->lock);
-	r = set_spec(d, name, NULL, after, true, false, &lab, job, err);
+	r = set_spec(d, name, NULL, after, true, false, with, &lab, job, err);
 	SCOPED_LOCK(&d->lock);
 	model_release(d, job->id);
 	watch_recheck(d);

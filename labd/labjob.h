@@ -44,6 +44,22 @@ int labjob_change(struct labd *d, const char *name,
 		  int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
 		  struct lab_err *err);
 
+/**
+ * struct labjob_with - what is done together with a change of the specification
+ * @in_store:	in the same transaction, before
+ * @then:	after it, with its result; the lab is still claimed
+ */
+struct labjob_with {
+	int (*in_store)(struct labd *d, struct lab *lab, void *arg, struct lab_err *err);
+	void (*then)(struct labd *d, struct lab *lab, void *arg, int r);
+	void *arg;
+};
+
+/** labjob_change_with() - The same, and something else: both or none */
+int labjob_change_with(struct labd *d, const char *name,
+		       int (*edit)(json_t *spec, void *arg, struct lab_err *err), void *arg,
+		       const struct labjob_with *with, struct lab_err *err);
+
 int labjob_up(struct labd *d, const char *name, const struct up_how *how, bool force,
 	      int64_t *ret_job, struct lab_err *err);
 int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err);
@@ -54,7 +70,7 @@ int labjob_reset(struct labd *d, const char *name, const json_t *names, const st
 /** @action: "start", "stop", "kill", "pause", "resume", "reset", "reboot", "nmi" */
 int labjob_instance(struct labd *d, const char *lab_name, const char *name, const char *action,
 		    int64_t *ret_job, struct lab_err *err);
-/** labjob_remove_instance() - Forget a stopped instance with its disks; done on return */
+/** labjob_remove_instance() - A stopped instance goes into the trash; done on return */
 int labjob_remove_instance(struct labd *d, const char *lab_name, const char *name,
 			   struct lab_err *err);
 

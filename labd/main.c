@@ -11,6 +11,7 @@
 #include "labd/model.h"
 #include "labd/recover.h"
 #include "labd/store.h"
+#include "labd/trash.h"
 #include "labd/work.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -34,17 +35,37 @@ static const char usage[] =
 	"\n"
 	"  -d, --daemon     go to the background once the API is served\n"
 	"      --doctor     check this machine, print findings as JSON, and exit\n"
+	"      --trash-days N     how long what was destroyed can be had again (7)\n"
+	"      --trash-size SIZE  how much of it is kept in all (20G); 0: nothing\n"
 	"  -h, --help       this text\n"
 	"  -V, --version    the version\n"
 	"\n"
 	"LABD_STATE, LABD_RUN, LABD_DATA, LABD_EXEC and LABD_ACCEL in the environment\n"
-	"change where it keeps and finds things; see labd(8).\n";
+	"change where it keeps and finds things, LABD_TRASH_DAYS and LABD_TRASH_SIZE\n"
+	"what the options of that name do; see labd(8).\n";
 
 #define JOBS_AT_ONCE 64 /* they mostly wait */
 
 struct options {
 	bool daemon, doctor;
+	uint64_t trash_days, trash_size;
 };
+
+#define TRASH_MAX_DAYS 36500
+
+/* 0, or the exit status after a message */
+static int take_trash(struct options *opt, const char *days, const char *size)
+{
+	if (days && num_u64(days, TRASH_MAX_DAYS, &opt->trash_days) < 0) {
+		fprintf(stderr, "labd: '%s' is no number of days\n", days);
+		return 2;
+	}
+	if (size && num_size(size, &opt->trash_size) < 0) {
+		fprintf(stderr, "labd: '%s' is no size such as 20G\n", size);
+		return 2;
+	}
+	return 0;
+}
 
 /* -1: go on; else the exit status */
 static int parse_options(int argc, char **argv, struct options *opt)
@@ -52,23 +73,30 @@ static int parse_options(int argc, char **argv, struct options *opt)
 	static const struct option longs[] = {
 		{ "daemon", no_argument, NULL, 'd' },
 		{ "doctor", no_argument, NULL, 'D' },
+		{ "trash-days", required_argument, NULL, 'a' },
+		{ "trash-size", required_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
-	int c;
+	int c, status = take_trash(opt, getenv("LABD_TRASH_DAYS"), getenv("LABD_TRASH_SIZE"));
 
-	while ((c = getopt_long(argc, argv, "dhV", longs, NULL)) != -1) {
+	while (!status && (c = getopt_long(argc, argv, "dhV", longs, NULL)) != -1) {
 		if (c == 'd')
 			opt->daemon = true;
 		else if (c == 'D')
 			opt->doctor = true;
+		else if (c == 'a' || c == 's')
+			status = take_trash(opt, c == 'a' ? optarg : NULL,
+					    c == 's' ? optarg : NULL);
 		else if (c == 'h' || c == 'V') {
 			fputs(c == 'h' ? usage : "labd " LAB_VERSION "\n", stdout);
 			return 0;
 		} else
 			return 2;
 	}
+	if (status)
+		return status;
 	if (optind < argc) {
 		fprintf(stderr, "labd: unexpected argument '%s'; see labd --help\n", argv[optind]);
 		return 2;
@@ -189,7 +217,7 @@ static void find_accel(struct labd *d)
 		(void)io_write_file(AT_FDCWD, path, seen, strlen(seen), 0600);
 }
 
-static int open_all(struct labd *d, struct lab_err *err)
+static int open_all(struct labd *d, const struct options *opt, struct lab_err *err)
 {
 	int r = open_event(d, err);
 
@@ -210,7 +238,8 @@ static int open_all(struct labd *d, struct lab_err *err)
 	find_accel(d);
 	log_info("guests run on %s: %s", d->accel.name, d->accel.reason);
 	d->boots = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN) * (d->accel.kvm ? 8 : 2);
-	return recover_all(d, err);
+	r = recover_all(d, err);
+	return r < 0 ? r : trash_open(d, (unsigned int)opt->trash_days, opt->trash_size, err);
 }
 
 static void close_all(struct labd *d)
@@ -219,6 +248,7 @@ static void close_all(struct labd *d)
 	if (d->jobs) /* those too that a last call has started */
 		jobs_cancel_all(d);
 	d->work = work_free(d->work);
+	trash_close(d);
 	model_free(d);
 	/* the last references to guests are given back in the loop */
 	while (d->loop && sd_event_run(d->event, 0) > 0)
@@ -248,7 +278,7 @@ static void detach(int ready, const char *log)
 	close(ready);
 }
 
-static int serve(const struct paths *paths, int ready)
+static int serve(const struct paths *paths, const struct options *opt, int ready)
 {
 	struct labd d = { .paths = *paths, .state_lock = -EBADF, .started = num_wall() };
 	struct lab_err err = LAB_ERR_INIT;
@@ -263,7 +293,7 @@ static int serve(const struct paths *paths, int ready)
 	if (!r)
 		r = d.state_lock = lock_state(paths, &err);
 	if (r >= 0)
-		r = open_all(&d, &err);
+		r = open_all(&d, opt, &err);
 	if (!r)
 		r = api_open(&d, &err);
 	if (!r) {
@@ -283,7 +313,7 @@ static int serve(const struct paths *paths, int ready)
 }
 
 /* Run in a child; return when it serves, or with its failure */
-static int daemonize(const struct paths *paths)
+static int daemonize(const struct paths *paths, const struct options *opt)
 {
 	int p[2], status = 1;
 	char done;
@@ -299,7 +329,7 @@ static int daemonize(const struct paths *paths)
 		setsid();
 		if (chdir("/") < 0)
 			_exit(1);
-		_exit(serve(paths, p[1]));
+		_exit(serve(paths, opt, p[1]));
 	}
 	close(p[1]);
 	return RETRY(read(p[0], &done, 1)) == 1 ? 0 : (waitpid(pid, &status, 0), 1);
@@ -309,7 +339,7 @@ int main(int argc, char **argv)
 {
 	struct rlimit files = { 65536, 65536 };
 	struct lab_err err = LAB_ERR_INIT;
-	struct options opt = { 0 };
+	struct options opt = { .trash_days = TRASH_DAYS, .trash_size = TRASH_SIZE };
 	struct paths paths;
 	int status = parse_options(argc, argv, &opt);
 
@@ -328,5 +358,5 @@ int main(int argc, char **argv)
 	}
 	if (opt.doctor)
 		return print_doctor(&paths);
-	return opt.daemon ? daemonize(&paths) : serve(&paths, -1);
+	return opt.daemon ? daemonize(&paths, &opt) : serve(&paths, &opt, -1);
 }

@@ -137,6 +137,9 @@ void model_release(struct labd *d, int64_t job)
 	}
 }
 
+#define OF_LAB                                                                                     \
+	" lab IN (SELECT id FROM labs WHERE substr(name, 1, 1) <> '.' AND (?1 = 0 OR id = ?1))"
+
 static int load_image(void *arg, sqlite3_stmt *st)
 {
 	struct image *im = calloc(1, sizeof(*im));
@@ -297,38 +300,82 @@ static int load_layer(void *arg, sqlite3_stmt *st)
 	return 0;
 }
 
-int model_load(struct labd *d, struct lab_err *err)
+/* Of all labs, or of one; names that begin with '.' are of what is in the trash, or not ready */
+static int load(struct labd *d, int64_t lab, struct lab_err *err)
 {
 	static const struct {
 		int (*row)(void *arg, sqlite3_stmt *st);
 		const char *sql;
 	} steps[] = {
 		{ load_image,
-		  "SELECT id, name, state, recipe, base, created, protect, error FROM images" },
+		  "SELECT id, name, state, recipe, base, created, protect, error FROM images"
+		  " WHERE state <> 'trashed' AND ?1 = 0" },
 		{ load_lab, "SELECT id, name, file, spec, networks, created, changed, protect, "
-			    "error, golden, restore, at, restoring, clock FROM labs" },
-		{ load_network, "SELECT id, lab, name FROM networks ORDER BY id" },
+			    "error, golden, restore, at, restoring, clock FROM labs"
+			    " WHERE substr(name, 1, 1) <> '.' AND (?1 = 0 OR id = ?1)" },
+		{ load_network, "SELECT id, lab, name FROM networks WHERE" OF_LAB " ORDER BY id" },
 		{ load_instance,
 		  "SELECT id, lab, name, state, want, applied, image, pid, start_time, digest, "
 		  "started,"
 		  " ready, console_from, created, changed, error, memory, services FROM instances"
-		  " ORDER BY id" },
+		  " WHERE substr(name, 1, 1) <> '.' AND" OF_LAB " ORDER BY id" },
 		{ load_snapshot,
 		  "SELECT id, lab, name, kind, created,"
 		  " EXISTS(SELECT 1 FROM memories WHERE snapshot = snapshots.id), parent_id,"
 		  " clock"
-		  " FROM snapshots WHERE state = 'ready' ORDER BY id" },
-		{ load_layer, "SELECT path, instance, disk, base, size, snapshot FROM layers"
-			      " ORDER BY disk <> 'root', rowid" },
+		  " FROM snapshots WHERE state = 'ready' AND" OF_LAB " ORDER BY id" },
+		{ load_layer,
+		  "SELECT path, instance, disk, base, size, snapshot FROM layers WHERE ?1 = 0 OR"
+		  " instance IN (SELECT id FROM instances WHERE lab = ?1)"
+		  " ORDER BY disk <> 'root', rowid" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		int r = store_each(d->store, err, steps[i].row, d, steps[i].sql, "");
+		int r = store_each(d->store, err, steps[i].row, d, steps[i].sql, "i", lab);
 
 		if (r < 0)
 			return lab_wrap(err, r, "reading the store");
 	}
 	return 0;
+}
+
+int model_load(struct labd *d, struct lab_err *err)
+{
+	return load(d, 0, err);
+}
+
+int model_load_image(struct labd *d, int64_t id, struct image **ret, struct lab_err *err)
+{
+	struct labd apart = { .store = d->store };
+	int r;
+
+	TAILQ_INIT(&apart.images);
+	r = store_each(d->store, err, load_image, &apart,
+		       "SELECT id, name, state, recipe, base, created, protect, error FROM images"
+		       " WHERE id = ?",
+		       "i", id);
+	*ret = TAILQ_FIRST(&apart.images);
+	return r || *ret ? r : lab_fail(err, -ENOENT, "the image is gone");
+}
+
+int model_load_lab(struct labd *d, int64_t id, struct lab **ret, struct lab_err *err)
+{
+	struct labd apart = { .store = d->store, .paths = d->paths };
+	struct lab *lab;
+	int r;
+
+	TAILQ_INIT(&apart.labs);
+	TAILQ_INIT(&apart.images);
+	r = load(&apart, id, err);
+	lab = TAILQ_FIRST(&apart.labs);
+	if (!r && !lab)
+		r = lab_fail(err, -ENOENT, "the lab is gone");
+	if (lab && r < 0)
+		lab_forget(&apart, lab);
+	else if (lab)
+		TAILQ_REMOVE(&apart.labs, lab, link);
+	*ret = r < 0 ? NULL : lab;
+	return r;
 }
 
 void model_free(struct labd *d)

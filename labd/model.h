@@ -153,6 +153,15 @@ struct lab {
 /** model_load() - Read everything from the store at start */
 int model_load(struct labd *d, struct lab_err *err);
 
+/**
+ * model_load_lab() - Read one lab with all of its own from the store, apart from the model
+ * @ret:	in no list; without guests and keeper. For lab_free(), after its instances
+ */
+int model_load_lab(struct labd *d, int64_t id, struct lab **ret, struct lab_err *err);
+
+/** model_load_image() - Read one image's row, apart from the model; for free() */
+int model_load_image(struct labd *d, int64_t id, struct image **ret, struct lab_err *err);
+
 /** model_free() - Free it all; guests and keepers go on */
 void model_free(struct labd *d);
 
@@ -189,6 +198,8 @@ int image_save(struct labd *d, struct image *im, struct lab_err *err);
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err);
 /** image_drop() - Forget it and remove its directory; 0, or why it stays */
 int image_drop(struct labd *d, struct image *im);
+/** image_leave() - Take one out of the model; its row and files stay */
+void image_leave(struct labd *d, struct image *im);
 /** image_dir() - Its directory; @buf has IO_PATH bytes */
 const char *image_dir(struct labd *d, const struct image *im, char *buf);
 /** image_set_state() - In the model, the events and the store; 0, or why not in the store */
@@ -218,6 +229,8 @@ void lab_settle(struct labd *d, struct lab *lab, const char *error);
  * Its directory is the caller's to remove then. Return: 0, or why it stays
  */
 int lab_drop(struct labd *d, struct lab *lab, struct lab_err *err);
+/** lab_leave() - Take a lab without running instances out of the model; rows and files stay */
+void lab_leave(struct labd *d, struct lab *lab);
 /** lab_forget() - Free its memory only; guests and keeper go on */
 void lab_forget(struct labd *d, struct lab *lab);
 /** lab_free() - Free one that is in no list and has no instances */
@@ -246,8 +259,8 @@ void instance_set_state(struct labd *d, struct instance *in, const char *state, 
 /** instance_set_want() - What its user wants: "running" or "stopped" */
 void instance_set_want(struct labd *d, struct instance *in, const char *want);
 void instance_set_ready(struct labd *d, struct instance *in, const char *ready, const char *text);
-/** instance_drop() - Forget a stopped instance, and remove its directory; 0, or why it stays */
-int instance_drop(struct labd *d, struct instance *in, struct lab_err *err);
+/** instance_leave() - Take a stopped instance out of the model; its rows and files stay */
+void instance_leave(struct labd *d, struct instance *in);
 /** instance_forget() - Free its memory only; its QEMU goes on */
 void instance_forget(struct labd *d, struct instance *in);
 const char *instance_dir(struct labd *d, const struct instance *in, char *buf);

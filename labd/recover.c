@@ -27,6 +27,7 @@
 #include "labd/service.h"
 #include "labd/snapjob.h"
 #include "labd/snapshot.h"
+#include "labd/store.h"
 #include "labd/watch.h"
 #include "labd/work.h"
 #include "lib/io.h"
@@ -227,19 +228,46 @@ static void sweep(struct labd *d, const char *name, bool (*known)(struct labd *d
 			(void)io_remove_tree(dirfd(dir), de->d_name);
 }
 
+static int read_count(void *arg, sqlite3_stmt *st)
+{
+	*(int64_t *)arg = sqlite3_column_int64(st, 0);
+	return 0;
+}
+
+/* Also those in the trash, of which the model does not know */
+static bool has_row(struct labd *d, const char *sql, int64_t id)
+{
+	int64_t n = 1;
+
+	(void)store_each(d->store, NULL, read_count, &n, sql, "i", id);
+	return n > 0;
+}
+
 static bool known_lab(struct labd *d, int64_t id)
 {
-	struct lab *lab;
+	return has_row(d, "SELECT count(*) FROM labs WHERE id = ?", id);
+}
 
-	TAILQ_FOREACH(lab, &d->labs, link)
-		if (lab->id == id)
-			return true;
-	return false;
+static bool known_instance(struct labd *d, int64_t id)
+{
+	return has_row(d, "SELECT count(*) FROM instances WHERE id = ?", id);
 }
 
 static bool known_image(struct labd *d, int64_t id)
 {
-	return model_image_id(d, id) != NULL;
+	return has_row(d, "SELECT count(*) FROM images WHERE id = ?", id);
+}
+
+/* What is left of instances, where labd ended between their rows and their files */
+static void sweep_instances(struct labd *d)
+{
+	struct lab *lab;
+	char name[32];
+
+	TAILQ_FOREACH(lab, &d->labs, link) {
+		snprintf(name, sizeof(name), "labs/%lld", (long long)lab->id);
+		sweep(d, name, known_instance);
+	}
 }
 
 static void recover_image(struct labd *d, struct image *im)
@@ -276,6 +304,7 @@ int recover_all(struct labd *d, struct lab_err *err)
 	imagejob_collect(d);
 	sweep(d, "snapshots", disks_known);
 	sweep(d, "labs", known_lab);
+	sweep_instances(d);
 	sweep(d, "images", known_image);
 	return 0;
 }

@@ -34,8 +34,8 @@ static bool match(const char *pattern, const char *path, struct request *q)
 const struct route *route_find(struct request *q, const char *method, const char *path,
 			       bool *ret_known)
 {
-	const struct route *const tables[] = { lab_routes, image_routes, service_routes,
-					       misc_routes };
+	const struct route *const tables[] = { guest_routes, trash_routes,   lab_routes,
+					       image_routes, service_routes, misc_routes };
 
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
 		for (const struct route *r = tables[t]; r->method; r++) {

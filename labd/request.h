@@ -74,7 +74,8 @@ const char *request_str(const struct request *q, const char *key);
 const struct route *route_find(struct request *q, const char *method, const char *path,
 			       bool *ret_known);
 
-/* The tables of api_lab.c, api_image.c, api_service.c and api_misc.c */
-extern const struct route lab_routes[], image_routes[], service_routes[], misc_routes[];
+/* The tables of api_guest.c (whose words are none of api_lab.c's actions), api_lab.c... */
+extern const struct route guest_routes[], trash_routes[], lab_routes[], image_routes[],
+	service_routes[], misc_routes[];
 
 #endif

@@ -8,6 +8,7 @@
 #include "labd/golden.h"
 #include "labd/network.h"
 #include "labd/snapshot.h"
+#include "labd/trash.h"
 #include "lib/log.h"
 #include "lib/util.h"
 
@@ -170,7 +171,7 @@ static int run_remove(struct labd *d, struct job *job, void *arg, struct lab_err
 	const struct snap *s = arg;
 
 	(void)job;
-	return snapshot_drop(d, s->lab, s->id, err);
+	return trash_snapshot(d, s->lab, s->id, err);
 }
 
 static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_err *err)

@@ -129,15 +129,21 @@ static struct snapshot *replaced(struct lab *lab, const char *kind)
 	return NULL;
 }
 
-/* Its children are its parent's, as unpublish() does it in the model */
-static int remove_row(struct labd *d, int64_t id, struct lab_err *err)
+int snapshot_part(struct labd *d, int64_t id, struct lab_err *err)
 {
 	int64_t r = store_run(d->store, err,
 			      "UPDATE snapshots SET parent_id ="
 			      " (SELECT parent_id FROM snapshots WHERE id = ?) WHERE parent_id = ?",
 			      "ii", id, id);
 
-	if (r >= 0)
+	return r < 0 ? (int)r : 0;
+}
+
+static int remove_row(struct labd *d, int64_t id, struct lab_err *err)
+{
+	int64_t r = snapshot_part(d, id, err);
+
+	if (!r)
 		r = store_run(d->store, err, "DELETE FROM snapshots WHERE id = ?", "i", id);
 	return r < 0 ? (int)r : 0;
 }
@@ -328,18 +334,22 @@ int snapshot_keep_all(struct labd *d, struct job *job, struct lab *lab, const ch
 
 /* ---- removing and restoring --------------------------------------------------------- */
 
+void snapshot_leave(struct labd *d, struct lab *lab, int64_t id)
+{
+	SCOPED_LOCK(&d->lock);
+	struct snapshot *sn = model_snapshot_id(lab, id);
+
+	if (sn)
+		unpublish(d, lab, sn);
+}
+
 int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *err)
 {
-	struct snapshot *sn;
 	int r = remove_row(d, id, err);
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&d->lock);
-	sn = model_snapshot_id(lab, id);
-	if (sn)
-		unpublish(d, lab, sn);
-	pthread_mutex_unlock(&d->lock);
+	snapshot_leave(d, lab, id);
 	disks_collect(d);
 	memory_collect(d);
 	return lab_save(d, lab, err);
@@ -424,7 +434,7 @@ void snapshot_repair(struct labd *d, struct lab *lab)
 	struct snapshot *sn;
 
 	(void)store_each(d->store, NULL, read_id, &ids,
-			 "SELECT id FROM snapshots WHERE state <> 'ready' AND lab = ?", "i",
+			 "SELECT id FROM snapshots WHERE state = 'creating' AND lab = ?", "i",
 			 lab->id);
 	for (size_t i = 0; i < ids.n; i++)
 		undo(d, lab, ids.v[i]);

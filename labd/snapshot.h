@@ -96,6 +96,12 @@ int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *
 int snapshot_keep_all(struct labd *d, struct job *job, struct lab *lab, const char *before,
 		      int64_t spare, int64_t *ret_id, struct lab_err *err);
 
+/** snapshot_part() - In the store: its children are its parent's now */
+int snapshot_part(struct labd *d, int64_t id, struct lab_err *err);
+
+/** snapshot_leave() - Take one out of the model; its row and files stay */
+void snapshot_leave(struct labd *d, struct lab *lab, int64_t id);
+
 /** snapshot_drop() - Remove one, and the files that nobody needs any more */
 int snapshot_drop(struct labd *d, struct lab *lab, int64_t id, struct lab_err *err);
 

@@ -87,6 +87,11 @@ static const char *const migrations[] = {
 	"ALTER TABLE snapshots ADD COLUMN parent_id INTEGER NOT NULL DEFAULT 0;",
 	/* how far each of an instance's services is */
 	"ALTER TABLE instances ADD COLUMN services TEXT NOT NULL DEFAULT '{}';",
+	/* what was destroyed and can be had again; its own row stays (trash.c) */
+	"CREATE TABLE trash(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,"
+	" object INTEGER NOT NULL, lab INTEGER NOT NULL DEFAULT 0, name TEXT NOT NULL,"
+	" since REAL NOT NULL, size INTEGER NOT NULL DEFAULT 0, spec TEXT NOT NULL DEFAULT '',"
+	" UNIQUE(kind, object));",
 };
 
 /* sqlite's results as errno; the only place that knows them */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* stream.c - answers that come bit by bit: events, consoles, output of programs */
 #define _GNU_SOURCE
-#include "labd/stream.h"
+#include "labd/stream_impl.h"
 
 #include "labd/api.h"
 #include "labd/events.h"
@@ -19,21 +19,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-
-/**
- * struct stream - what all have in common
- * @fill:	puts the next piece into @pending (malloced): 1; nothing now: 0;
- *		ended: -1
- * @close:	frees what the kind holds, not the stream
- */
-struct stream {
-	struct labd *d;
-	const char *type;
-	int (*fill)(struct stream *s);
-	void (*close)(struct stream *s);
-	char *pending;
-	size_t at, len;
-};
 
 const char *stream_type(const struct stream *s)
 {
@@ -70,8 +55,8 @@ void stream_free(struct stream *s)
 	free(s);
 }
 
-static void *new_stream(struct labd *d, size_t size, const char *type,
-			int (*fill)(struct stream *s), void (*close_fn)(struct stream *s))
+void *stream_new(struct labd *d, size_t size, const char *type, int (*fill)(struct stream *s),
+		 void (*close_fn)(struct stream *s))
 {
 	struct stream *s = calloc(1, size);
 
@@ -117,7 +102,7 @@ static int fill_events(struct stream *s)
 
 struct stream *stream_events(struct labd *d, uint64_t since, bool follow)
 {
-	struct event_stream *es = new_stream(d, sizeof(*es), "application/x-ndjson", fill_events,
+	struct event_stream *es = stream_new(d, sizeof(*es), "application/x-ndjson", fill_events,
 					     NULL);
 
 	es->since = since;
@@ -206,7 +191,7 @@ static void watch_console(struct labd *d, void *arg)
 
 struct stream *stream_console(struct labd *d, const char *dir, uint64_t tail, bool follow)
 {
-	struct console_stream *cs = new_stream(d, sizeof(*cs), "application/octet-stream",
+	struct console_stream *cs = stream_new(d, sizeof(*cs), "application/octet-stream",
 					       fill_console, close_console);
 	struct stat st;
 
@@ -507,7 +492,7 @@ static int start_run(struct run_state *x, int r, void (*thread)(void *x), struct
 		put_state(x);
 		return r;
 	}
-	rs = new_stream(x->d, sizeof(*rs), "application/x-ndjson", fill_run, close_run);
+	rs = stream_new(x->d, sizeof(*rs), "application/x-ndjson", fill_run, close_run);
 	rs->x = x;
 	*ret = &rs->s;
 	return 0;

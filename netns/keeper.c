@@ -483,6 +483,15 @@ int keeper_connect_tcp(struct keeper *k, const char *addr, uint16_t port, struct
 	return r < 0 ? r : fd;
 }
 
+int keeper_capture(struct keeper *k, const char *ifname, struct lab_err *err)
+{
+	int fd = -EBADF;
+	int r = ask(k, json_pack("{ss ss}", "op", "capture", "ifname", ifname), NULL, 0, NULL, &fd,
+		    err);
+
+	return r < 0 ? r : fd;
+}
+
 int keeper_forward_add(struct keeper *k, const char *id, int listener, const char *addr,
 		       uint16_t port, struct lab_err *err)
 {

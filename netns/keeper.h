@@ -253,6 +253,12 @@ int keeper_exit_status(struct keeper *k, pid_t pid, int *ret_status, struct lab_
 int keeper_connect_tcp(struct keeper *k, const char *addr, uint16_t port, struct lab_err *err);
 
 /**
+ * keeper_capture() - A packet socket of a link in the lab
+ * Return: as capture_open(), see there what to do with it
+ */
+int keeper_capture(struct keeper *k, const char *ifname, struct lab_err *err);
+
+/**
  * keeper_forward_add() - Relay connections of a host socket into the lab
  * @id:		name of the forward, unique in the lab
  * @listener:	listening TCP socket of the host; stays open here too

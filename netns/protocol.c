@@ -17,6 +17,7 @@
  */
 #define _GNU_SOURCE
 #include "netns/protocol.h"
+#include "netns/capture.h"
 
 #include "lib/io.h"
 #include "lib/jsonl.h"
@@ -294,6 +295,23 @@ static int op_connect_tcp(struct lab *lab, struct request *rq, struct lab_err *e
 	return 0;
 }
 
+static int op_capture(struct lab *lab, struct request *rq, struct lab_err *err)
+{
+	const char *op, *ifname;
+	json_error_t je;
+	int fd;
+
+	(void)lab;
+	if (json_unpack_ex((json_t *)rq->req, &je, JSON_STRICT, "{s:s s:s}", "op", &op, "ifname",
+			   &ifname) < 0)
+		return bad_request(&je, err);
+	fd = capture_open(ifname, err);
+	if (fd < 0)
+		return fd;
+	rq->ret_fd = fd;
+	return 0;
+}
+
 static int op_forward_add(struct lab *lab, struct request *rq, struct lab_err *err)
 {
 	const char *op, *id, *addr;
@@ -542,6 +560,7 @@ static const struct op {
 	{ "spawn", op_spawn },
 	{ "exit_status", op_exit_status },
 	{ "connect_tcp", op_connect_tcp },
+	{ "capture", op_capture },
 	{ "forward_add", op_forward_add },
 	{ "forward_del", op_forward_del },
 	{ "console_add", op_console_add },

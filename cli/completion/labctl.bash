@@ -65,7 +65,20 @@ _labctl_words()
 		_labctl_instances
 		_labctl_ask ls images
 		;;
-	exec | console | logs) [ "$n" != 0 ] || _labctl_instances ;;
+	exec | console | logs | capture) [ "$n" != 0 ] || _labctl_instances ;;
+	cp)
+		compopt -o nospace
+		_labctl_files "$cur"
+		_labctl_instances | sed 's,$,:/,'
+		;;
+	screenshot)
+		[ "$n" != 0 ] || _labctl_instances
+		[ "$n" != 1 ] || _labctl_files "$cur"
+		;;
+	edit)
+		compopt -o nospace
+		_labctl_instances | sed 's,$,:/,'
+		;;
 	start | stop | kill | pause | resume | reboot) _labctl_instances ;;
 	snapshot)
 		case $n in
@@ -83,6 +96,12 @@ _labctl_words()
 			;;
 		1,import | 2,export) _labctl_files "$cur" ;;
 		*,rm | 1,export | 1,lock | 1,show | 1,manifest | 1,log) _labctl_ask ls images ;;
+		esac
+		;;
+	trash)
+		case $n in
+		0) echo ls restore rm empty ;;
+		*) [ "$n" != 1 ] && [ "$verb" != rm ] || _labctl_ask trash ls ;;
 		esac
 		;;
 	mount | umount)
@@ -113,7 +132,7 @@ _labctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail | --only | --out) ((i++)) || true ;;
+		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail | --only | --out | -w | --write) ((i++)) || true ;;
 		--) [ "$command" != exec ] || return 0 ;;
 		-*) ;;
 		*)

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "labd/agent.h"
+#include "labd/agent_file.h"
 #include "lib/jsonl.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -452,10 +453,105 @@ static void test_exec_captured(void **state)
 	lies.no_shell = false;
 }
 
+/* ---- files -------------------------------------------------------------------- */
+
+/* What the agent says to the calls of one piece; closed: whether the file was */
+static const char *open_reply, *piece_reply, *close_reply;
+static int closed;
+
+static void serve_files(struct peer *p, int sock)
+{
+	autofree char *line = malloc(MAX_REQUEST);
+	json_t *request;
+
+	while (!p->stop && (request = next_request(sock, line))) {
+		autojson json_t *owned = request;
+		const char *text = is_command(request, "guest-file-open")    ? open_reply
+				   : is_command(request, "guest-file-close") ? close_reply
+									     : piece_reply;
+
+		if (is_command(request, "guest-sync-delimited")) {
+			sync_reply(sock, request);
+			continue;
+		}
+		if (is_command(request, "guest-file-seek"))
+			text = "{\"return\": {\"position\": 5, \"eof\": false}}";
+		closed += is_command(request, "guest-file-close");
+		if (!peer_say(sock, text) || !peer_say(sock, "\n"))
+			return;
+	}
+}
+
+/* One piece, read or written, with these answers */
+static void check_piece(const char *opened, const char *piece, const char *at_close, bool writing,
+			int expected, const char *words)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	autojson json_t *text = json_string("YWJj"), *data = NULL;
+	uint64_t deadline = num_now_us() + 10 * WAIT;
+	bool end = false;
+	struct agent *a;
+	struct peer p;
+	int r;
+
+	open_reply = opened;
+	piece_reply = piece;
+	close_reply = at_close;
+	closed = 0;
+	peer_start(&p, serve_files);
+	a = agent_new(p.path);
+	r = writing ? agent_file_write(a, "/f", 5, text, deadline, &err)
+		    : agent_file_read(a, "/f", 5, 3, deadline, &data, &end, &err);
+	agent_free(a);
+	peer_stop(&p);
+	assert_int_equal(r, expected);
+	assert_non_null(strstr(err.text, words));
+	if (!r && !writing)
+		assert_string_equal(json_string_value(data), "YWJj");
+	assert_int_equal(closed, strstr(opened, "return") != NULL);
+}
+
+#define OPENED "{\"return\": 7}"
+#define CLOSED "{\"return\": {}}"
+#define REFUSED(words) "{\"error\": {\"class\": \"GenericError\", \"desc\": \"" words "\"}}"
+
+static void test_file_read(void **state)
+{
+	(void)state;
+	check_piece(OPENED, "{\"return\": {\"count\": 3, \"buf-b64\": \"YWJj\", \"eof\": true}}",
+		    CLOSED, false, 0, "");
+	check_piece(REFUSED("failed to open file '/f' (mode: 'r'): No such file or directory"),
+		    CLOSED, CLOSED, false, -ENOENT, "/f: No such file");
+	check_piece(REFUSED("what I say"), CLOSED, CLOSED, false, -EIO, "what I say");
+	check_piece(OPENED, REFUSED("failed to read: Is a directory"), CLOSED, false, -EISDIR,
+		    "/f");
+	/* more than was asked for, or something else */
+	check_piece(OPENED,
+		    "{\"return\": {\"count\": 3, \"buf-b64\": \"YWJjYWJj\", \"eof\": true}}",
+		    CLOSED, false, -EPROTO, "no sense");
+	check_piece(OPENED, "{\"return\": {\"buf-b64\": 5, \"eof\": true}}", CLOSED, false, -EPROTO,
+		    "no sense");
+	check_piece(OPENED, "{\"return\": []}", CLOSED, false, -EPROTO, "no sense");
+}
+
+static void test_file_write(void **state)
+{
+	(void)state;
+	check_piece(OPENED, "{\"return\": {\"count\": 3, \"eof\": false}}", CLOSED, true, 0, "");
+	check_piece(OPENED, "{\"return\": {\"count\": 2, \"eof\": false}}", CLOSED, true, -EIO,
+		    "less");
+	check_piece(OPENED, "{\"return\": {\"count\": 3, \"eof\": false}}",
+		    REFUSED("failed to close handle: No space left on device"), true, -ENOSPC,
+		    "/f");
+	check_piece(REFUSED("failed to open: Read-only file system"), CLOSED, CLOSED, true, -EROFS,
+		    "/f");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sync),	      cmocka_unit_test(test_replies),
+		cmocka_unit_test(test_sync),	      cmocka_unit_test(test_file_read),
+		cmocka_unit_test(test_file_write),    cmocka_unit_test(test_replies),
 		cmocka_unit_test(test_stale),	      cmocka_unit_test(test_exec_lies),
 		cmocka_unit_test(test_exec_captured),
 	};

@@ -5,11 +5,11 @@
  * TIMEOUT: 30
  */
 #define _GNU_SOURCE
-#include "cli/base64.h"
 #include "cli/lines.h"
 #include "cli/object.h"
 #include "cli/progress.h"
 #include "cli/table.h"
+#include "lib/base64.h"
 #include "lib/util.h"
 
 #include <locale.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* base64.h - bytes in JSON (libcrypto) */
-#ifndef CLI_BASE64_H
-#define CLI_BASE64_H
+#ifndef LIB_BASE64_H
+#define LIB_BASE64_H
 
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* base64.c - bytes in JSON (libcrypto) */
 #define _GNU_SOURCE
-#include "cli/base64.h"
+#include "lib/base64.h"
 
 #include "lib/util.h"
 
