@@ -303,6 +303,9 @@ $(BUILD)/tidy/%.ok: %.c $(HEADERS) Makefile
 
 CPPCHECK_OFF += --suppress=missingIncludeSystem # system headers are not read, on purpose: faster
 CPPCHECK_OFF += --suppress=normalCheckLevelMaxBranches # a note about itself
+CPPCHECK_OFF += --suppress=internalAstError:labd/ready.c # it stumbles over MIN() in an initialiser
+CPPCHECK_OFF += --suppress=memleak:labd/labfile_place.c # it does not know autofree everywhere
+CPPCHECK_OFF += --suppress=autoVariables:fs/action.c # the caller waits
 # its TAILQ_* macros are the one system header that has to be known
 QUEUE_H = $(firstword $(wildcard /usr/include/*-linux-gnu/sys/queue.h) /usr/include/sys/queue.h)
 .PHONY: cppcheck
@@ -312,7 +315,10 @@ cppcheck:
 	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j2 \
 		--enable=warning,performance,portability $(CPPCHECK_OFF) \
 		--cppcheck-build-dir=$(BUILD)/cppcheck \
-		-I. -D_GNU_SOURCE -DLAB_VERSION='"0"' --include=$(QUEUE_H) $(LINT_SRC)
+		-I. -D_GNU_SOURCE -DLAB_VERSION='"0"' --include=$(QUEUE_H) \
+		-D'json_array_foreach(a,i,v)=for (i = 0; (v = json_array_get(a, i)); i++)' \
+		-D'json_object_foreach(o,k,v)=for (k = json_object_iter_key(o); (v = json_object_iter_value(o));)' \
+		$(LINT_SRC)
 
 .PHONY: shellcheck
 shellcheck:
