@@ -201,7 +201,7 @@ lab: lab
 steps:
   - name: labd dies
     exec: { on: web-1, run: "echo here; sleep 60" }
-    skip-if: '(until [ -e "$LAB_TEST_DIR/out4/go" ]; do sleep 0.1; done; kill -9 "$(cat "$LABD_STATE/lock")") >/dev/null 2>&1 & touch "$LAB_TEST_DIR/out4/go"; false'
+    skip-if: '(until labctl exec "$LAB/web-1" -- pidof sleep; do sleep 0.1; done; kill -9 "$(cat "$LABD_STATE/lock")") >/dev/null 2>&1 & false'
   - { name: cleans up, always: true, exec: { on: web-1, run: "true" } }
 YAML
 tells dies '^not ok 1 - labd dies'
