@@ -185,6 +185,17 @@ static int make_items(struct job *job, const struct startset *set, const json_t 
 	return r;
 }
 
+/* An image that was built anew is for disks that are made from now on */
+static void note_old_image(struct job *job, const struct instance *in, const struct image *im)
+{
+	if (in->image && in->image != im->id)
+		job_note(
+			job,
+			"%s keeps its disks, which stand on an older image %s: labctl reset --boot "
+			"%s/%s makes them anew",
+			in->name, im->name, in->lab->name, in->name);
+}
+
 /* Fresh disks for those that are to be reset, or whose image is another now */
 static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 			 const struct startset *set, struct lab_err *err)
@@ -195,12 +206,12 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 		struct image *im;
 		int r;
 
-		if (!u->reset && !other_image(in))
-			continue;
 		pthread_mutex_lock(&d->lock);
 		im = model_image(d, name ? name : "");
 		pthread_mutex_unlock(&d->lock);
-		if (!im)
+		if (im && !u->reset && !other_image(in))
+			note_old_image(job, in, im);
+		if (!im || (!u->reset && !other_image(in)))
 			continue;
 		job_item_step(job, job_item(job, in->name), "fresh disks", 0);
 		r = boot_stop(d, job, in, false, err);
