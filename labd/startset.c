@@ -154,6 +154,13 @@ static void give_slot(struct startset *s)
 	pthread_cond_broadcast(&s->d->changed);
 }
 
+/* QEMU may tell of one reboot twice: what came before the agent answered was this one */
+static void forget_reset(struct labd *d, struct instance *in)
+{
+	SCOPED_LOCK(&d->lock);
+	in->guest->booted = false;
+}
+
 /* With services: until its agent can start them; without: until it is ready */
 static int boot(struct startset *s, struct instance *in, struct job_item *item, struct lab_err *err)
 {
@@ -169,6 +176,8 @@ static int boot(struct startset *s, struct instance *in, struct job_item *item, 
 	if (!r)
 		r = services ? boot_probe(s->d, s->job, in, item, agent, err)
 			     : boot_wait_ready(s->d, s->job, in, item, err);
+	if (!r)
+		forget_reset(s->d, in);
 	give_slot(s);
 	return r;
 }
