@@ -318,10 +318,10 @@ void recover_probe(struct labd *d)
 		if (lab->restore)
 			snapjob_resume(d, lab);
 		TAILQ_FOREACH(in, &lab->instances, link)
-			if (in->guest && !strcmp(in->state, "running") &&
-			    (strcmp(in->ready, "yes") || json_array_size(service_names(in)))) {
+			if (in->guest && !strcmp(in->state, "running")) {
 				services_lost(in);
-				labjob_probe(d, in);
+				if (strcmp(in->ready, "yes") || !services_ready(in))
+					labjob_probe(d, in);
 			}
 	}
 }
