@@ -130,13 +130,14 @@ static int find_named(struct cli *cli, const char *path, const char *name, json_
 static json_t *log_command(const json_t *service, uint64_t lines, bool follow)
 {
 	const char *log = cell_string(service, "log");
-	json_t *argv,
-		*n = lines == UINT64_MAX ? json_string("+1") : json_sprintf("%" PRIu64, lines);
 	const json_t *unit;
+	json_t *argv;
 	size_t i;
 
 	if (*log) {
-		argv = json_pack("[s s o]", "tail", "-n", n);
+		argv = json_pack("[s s o]", "tail", "-n",
+				 lines == UINT64_MAX ? json_string("+1")
+						     : json_sprintf("%" PRIu64, lines));
 		if (follow)
 			json_array_append_new(argv, json_string("-F"));
 		json_array_append_new(argv, json_string(log));
@@ -149,7 +150,6 @@ static json_t *log_command(const json_t *service, uint64_t lines, bool follow)
 		json_array_append_new(argv, json_string("-f"));
 	json_array_foreach(json_object_get(service, "units"), i, unit)
 		json_array_append_new(argv, json_sprintf("-u%s", json_string_value(unit)));
-	json_decref(n);
 	return argv;
 }
 

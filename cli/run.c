@@ -119,24 +119,30 @@ static int take_lab(struct cli *cli, char **args, struct object *o, char ***ret)
 	return object_lab(cli, r ? *args : NULL, o);
 }
 
-static int run_run(struct cli *cli, int argc, char **argv)
+/* The lab, and the words after it: -1, or the exit code */
+static int take_words(struct cli *cli, int argc, char **argv, struct object *o, char ***ret)
 {
 	static const struct option options[] = { CLI_LONG };
-	struct object o;
-	char **rest;
 	int r;
 
 	/* "+": options after the first word are those of the command */
 	if (cli_getopt(cli, argc, argv, "+" CLI_SHORT, options) != -1)
 		return cli->exit;
-	r = take_lab(cli, argv + optind, &o, &rest);
-	if (r < 0)
-		return cli_end(cli, r);
-	if (*rest && !strcmp(*rest, "--"))
-		rest++;
-	if (!*rest)
-		return cli_usage(cli, "which command?");
-	return run_in(cli, &o, rest);
+	r = take_lab(cli, argv + optind, o, ret);
+	return r < 0 ? cli_end(cli, r) : -1;
+}
+
+static int run_run(struct cli *cli, int argc, char **argv)
+{
+	struct object o;
+	char **words;
+	int code = take_words(cli, argc, argv, &o, &words);
+
+	if (code >= 0)
+		return code;
+	if (*words && !strcmp(*words, "--"))
+		words++;
+	return *words ? run_in(cli, &o, words) : cli_usage(cli, "which command?");
 }
 
 const struct command cmd_run = {
@@ -152,19 +158,15 @@ const struct command cmd_run = {
 
 static int run_openstack(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { CLI_LONG };
 	struct object o;
-	char **rest;
-	int r;
+	char **words;
+	int code = take_words(cli, argc, argv, &o, &words);
 
-	if (cli_getopt(cli, argc, argv, "+" CLI_SHORT, options) != -1)
-		return cli->exit;
-	r = take_lab(cli, argv + optind, &o, &rest);
-	if (r < 0)
-		return cli_end(cli, r);
+	if (code >= 0)
+		return code;
 	/* the word before the client's own is ours to take: an option or the lab */
-	*--rest = "openstack";
-	return run_in(cli, &o, rest);
+	*--words = "openstack";
+	return run_in(cli, &o, words);
 }
 
 const struct command cmd_openstack = {

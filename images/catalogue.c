@@ -4,6 +4,7 @@
 #include "images/catalogue.h"
 
 #include "lib/io.h"
+#include "lib/jobj.h"
 #include "lib/names.h"
 #include "lib/template.h"
 #include "lib/util.h"
@@ -61,8 +62,10 @@ static int no_such_service(const struct paths *paths, const char *name, struct l
 	return lab_fail(err, -ENOENT, "there is no service '%s': labctl ls services", name);
 }
 
-int catalogue_open(const struct paths *paths, const char *name, char *path, struct ydoc **ret,
-		   struct lab_err *err)
+/* @path: IO_PATH bytes, becomes the file's name. One that is not YAML is a document with problems
+ */
+static int open_service(const struct paths *paths, const char *name, char *path, struct ydoc **ret,
+			struct lab_err *err)
 {
 	autofree char *text = NULL;
 	size_t len;
@@ -85,35 +88,26 @@ static void cleanup_doc(struct ydoc **doc)
 	ydoc_free(*doc);
 }
 
-int catalogue_load(const struct paths *paths, const char *name, json_t **ret, struct lab_err *err)
+int catalogue_load(const struct paths *paths, const char *name,
+		   int (*read)(struct ydoc *doc, const char *name, json_t **ret), json_t **ret,
+		   struct lab_err *err)
 {
 	__attribute__((cleanup(cleanup_doc))) struct ydoc *doc = NULL;
 	autojson json_t *service = NULL;
 	char path[IO_PATH];
-	int r = catalogue_open(paths, name, path, &doc, err);
+	int r = open_service(paths, name, path, &doc, err);
 
 	if (r < 0)
 		return r;
-	if (catalogue_read(doc, name, &service) < 0)
+	if (read(doc, name, &service) < 0)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	r = ydoc_finish(doc, path, NULL, err);
 	if (!r)
 		*ret = steal_ptr(service);
-	return r;
+	return lab_wrap(err, r, "service %s", name);
 }
 
 /* ---- several ---------------------------------------------------------------------- */
-
-static bool has(const json_t *list, const char *name)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach(list, i, v)
-		if (!strcmp(json_string_value(v), name))
-			return true;
-	return false;
-}
 
 static const char *name_of(const json_t *service)
 {
@@ -130,7 +124,7 @@ static int next_free(const json_t *services)
 		bool waits = false;
 
 		json_array_foreach(services, j, other)
-			waits |= has(json_object_get(s, "needs"), name_of(other));
+			waits |= jlist_has(json_object_get(s, "needs"), name_of(other));
 		if (!waits)
 			return (int)i;
 	}
@@ -145,7 +139,8 @@ int catalogue_set(const struct paths *paths, const json_t *names, json_t **ret, 
 
 	json_array_foreach(names, i, name) {
 		json_t *service = NULL;
-		int r = catalogue_load(paths, json_string_value(name), &service, err);
+		int r = catalogue_load(paths, json_string_value(name), catalogue_read, &service,
+				       err);
 
 		if (r < 0)
 			return r;
@@ -189,7 +184,7 @@ json_t *catalogue_context(const json_t *services, const json_t *places, const js
 		const char *name = name_of(s);
 		const json_t *place = json_object_get(places, name);
 
-		json_array_append_new(list, seen(s, place, has(here, name)));
+		json_array_append_new(list, seen(s, place, jlist_has(here, name)));
 		json_object_set_new(any, name, json_true());
 		json_object_set(at, name, json_object_get(place, "addr"));
 		json_object_set(on, name, json_object_get(place, "instance"));

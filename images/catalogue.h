@@ -43,16 +43,6 @@
 int catalogue_names(const struct paths *paths, json_t **ret, struct lab_err *err);
 
 /**
- * catalogue_open() - Open a service's file
- * @path:	IO_PATH bytes: becomes its name, for messages
- * @ret:	also for a file that is not YAML: then it has problems
- *
- * Return: 0, -ENOENT with the nearest names, or negative errno
- */
-int catalogue_open(const struct paths *paths, const char *name, char *path, struct ydoc **ret,
-		   struct lab_err *err);
-
-/**
  * catalogue_read() - Read what is in it; what is wrong becomes a problem of the document
  * @ret:	new reference
  *
@@ -60,8 +50,16 @@ int catalogue_open(const struct paths *paths, const char *name, char *path, stru
  */
 int catalogue_read(struct ydoc *doc, const char *name, json_t **ret);
 
-/** catalogue_load() - Both, for a service that must be right; new reference */
-int catalogue_load(const struct paths *paths, const char *name, json_t **ret, struct lab_err *err);
+/**
+ * catalogue_load() - Read a service
+ * @read:	catalogue_read(), or what reads more
+ * @ret:	new reference
+ *
+ * Return: 0, -ENOENT with the nearest names, -EINVAL, or negative errno
+ */
+int catalogue_load(const struct paths *paths, const char *name,
+		   int (*read)(struct ydoc *doc, const char *name, json_t **ret), json_t **ret,
+		   struct lab_err *err);
 
 /**
  * catalogue_set() - Load services by their names

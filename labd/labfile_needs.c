@@ -2,6 +2,7 @@
 /* labfile_needs.c - what an instance waits for: named, no cycle; and that its services can run */
 #define _GNU_SOURCE
 #include "labd/labfile_impl.h"
+#include "lib/jobj.h"
 #include "lib/util.h"
 
 #include <stdio.h>
@@ -18,17 +19,6 @@ static const struct ynode *needs_node(const struct lab_inst *inst, const char *n
 	return n;
 }
 
-static bool has_text(const json_t *list, const char *text)
-{
-	size_t i;
-	json_t *v;
-
-	json_array_foreach(list, i, v)
-		if (!strcmp(json_string_value(v), text))
-			return true;
-	return false;
-}
-
 /* An element of `needs`: another instance's name, once */
 static int named_need(struct lab_reader *r, const struct lab_inst *inst, const struct ynode *n,
 		      json_t *needs)
@@ -41,7 +31,7 @@ static int named_need(struct lab_reader *r, const struct lab_inst *inst, const s
 			     ynode_show(show, n));
 	} else if (!strcmp(n->text, inst->name)) {
 		ydoc_problem(r->doc, n, "instance '%s' cannot need itself", inst->name);
-	} else if (has_text(needs, n->text)) {
+	} else if (jlist_has(needs, n->text)) {
 		ydoc_problem(r->doc, n, "%s is given twice", ynode_show(show, n));
 	} else if (json_object_get(r->index, n->text)) {
 		return json_array_append_new(needs, json_string(n->text)) < 0 ? -ENOMEM : 0;
@@ -58,7 +48,7 @@ static int named_need(struct lab_reader *r, const struct lab_inst *inst, const s
 static void check_service(struct lab_reader *r, const struct lab_inst *inst, const char *service)
 {
 	for (size_t i = 0; i < r->ninsts; i++)
-		if (has_text(json_object_get(r->insts[i].spec, "services"), service))
+		if (jlist_has(json_object_get(r->insts[i].spec, "services"), service))
 			return;
 	ydoc_problem(r->doc, labfile_given(inst->node, "services"),
 		     "instance '%s' needs service '%s', which no instance of this lab carries",
@@ -101,10 +91,10 @@ static bool waits_for(const struct lab_inst *inst, const struct lab_inst *other)
 	const json_t *services = json_object_get(other->spec, "services"), *v;
 	size_t i;
 
-	if (has_text(json_object_get(inst->spec, "needs"), other->name))
+	if (jlist_has(json_object_get(inst->spec, "needs"), other->name))
 		return true;
 	json_array_foreach(inst->wants, i, v)
-		if (inst != other && has_text(services, json_string_value(v)))
+		if (inst != other && jlist_has(services, json_string_value(v)))
 			return true;
 	return false;
 }

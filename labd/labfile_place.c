@@ -14,6 +14,7 @@
  */
 #define _GNU_SOURCE
 #include "labd/labfile_impl.h"
+#include "lib/jobj.h"
 #include "lib/num.h"
 #include "lib/util.h"
 
@@ -40,17 +41,6 @@ struct placing {
 	const struct ynode *todo[LAB_MAX_INSTANCES];
 	size_t nmachines, ntodo;
 };
-
-static bool has_name(const json_t *list, const char *name)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach(list, i, v)
-		if (!strcmp(json_string_value(v), name))
-			return true;
-	return false;
-}
 
 static uint64_t memory_of(const json_t *service)
 {
@@ -107,8 +97,8 @@ static bool is_apart(struct placing *p, const json_t *service, const char *name,
 		const json_t *other = json_object_get(p->r->services, json_string_value(v));
 
 		if (!strcmp(json_string_value(v), name) ||
-		    has_name(json_object_get(service, "apart"), json_string_value(v)) ||
-		    has_name(json_object_get(other, "apart"), name))
+		    jlist_has(json_object_get(service, "apart"), json_string_value(v)) ||
+		    jlist_has(json_object_get(other, "apart"), name))
 			return true;
 	}
 	return false;
@@ -126,7 +116,7 @@ static bool was_there(const struct placing *p, const struct machine *m, const ch
 {
 	const json_t *in = json_object_get(json_object_get(p->r->previous, "instances"), m->name);
 
-	return has_name(json_object_get(in, "services"), name);
+	return jlist_has(json_object_get(in, "services"), name);
 }
 
 static struct machine *choose(struct placing *p, const char *name, const json_t *service)
@@ -182,7 +172,7 @@ static int place(struct placing *p, const struct ynode *n)
 static bool is_given(const struct placing *p, const char *name)
 {
 	for (size_t i = 0; i < p->nmachines; i++)
-		if (has_name(p->machines[i].services, name))
+		if (jlist_has(p->machines[i].services, name))
 			return true;
 	return false;
 }
@@ -195,32 +185,36 @@ static bool is_listed(const struct placing *p, const char *name)
 	return false;
 }
 
-/* One more of the lab's list, after those that need as much memory or more */
+/* After those that need as much memory or more */
+static void insert_todo(struct placing *p, const struct ynode *n, uint64_t memory)
+{
+	size_t at = p->ntodo;
+
+	while (at && memory_of(json_object_get(p->r->services, p->todo[at - 1]->text)) < memory)
+		at--;
+	memmove(&p->todo[at + 1], &p->todo[at], (p->ntodo++ - at) * sizeof(*p->todo));
+	p->todo[at] = n;
+}
+
+/* One more of the lab's list */
 static int add_todo(struct placing *p, const struct ynode *n)
 {
 	const json_t *service;
 	const char *name;
-	size_t at = p->ntodo;
+	bool many;
 
 	if (!ydoc_name(p->r->doc, n, "a service's name", &name))
 		return 0;
 	service = labfile_service(p->r, n);
 	if (!json_is_object(service))
 		return service ? 0 : -ENOMEM;
-	if (is_listed(p, name) && !json_is_true(json_object_get(service, "many")))
+	many = json_is_true(json_object_get(service, "many"));
+	if (!many && is_listed(p, name))
 		ydoc_problem(p->r->doc, n, "service '%s' is given twice", name);
 	else if (p->ntodo == ARRAY_SIZE(p->todo))
 		ydoc_problem(p->r->doc, n, "expected at most %zu services", ARRAY_SIZE(p->todo));
-	if (is_listed(p, name) && !json_is_true(json_object_get(service, "many")))
-		return 0;
-	if ((is_given(p, name) && !json_is_true(json_object_get(service, "many"))) ||
-	    p->ntodo == ARRAY_SIZE(p->todo))
-		return 0;
-	while (at && memory_of(json_object_get(p->r->services, p->todo[at - 1]->text)) <
-			     memory_of(service))
-		at--;
-	memmove(&p->todo[at + 1], &p->todo[at], (p->ntodo++ - at) * sizeof(*p->todo));
-	p->todo[at] = n;
+	else if (many || !is_given(p, name))
+		insert_todo(p, n, memory_of(service));
 	return 0;
 }
 

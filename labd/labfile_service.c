@@ -16,16 +16,12 @@
 #include "labd/service.h"
 #include "lib/digest.h"
 #include "lib/io.h"
+#include "lib/jobj.h"
 #include "lib/names.h"
 #include "lib/util.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static void cleanup_doc(struct ydoc **doc)
-{
-	ydoc_free(*doc);
-}
 
 static int read_keys(struct ydoc *doc, const char *name, json_t **ret)
 {
@@ -49,19 +45,7 @@ static int read_keys(struct ydoc *doc, const char *name, json_t **ret)
 
 int service_load(const struct paths *paths, const char *name, json_t **ret, struct lab_err *err)
 {
-	__attribute__((cleanup(cleanup_doc))) struct ydoc *doc = NULL;
-	autojson json_t *service = NULL;
-	char path[IO_PATH];
-	int r = catalogue_open(paths, name, path, &doc, err);
-
-	if (r < 0)
-		return r;
-	if (read_keys(doc, name, &service) < 0)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	r = ydoc_finish(doc, path, NULL, err);
-	if (!r)
-		*ret = steal_ptr(service);
-	return lab_wrap(err, r, "service %s", name);
+	return catalogue_load(paths, name, read_keys, ret, err);
 }
 
 /* Read a service's file; json null after a problem; NULL: out of memory */
@@ -79,10 +63,8 @@ static json_t *load_service(struct lab_reader *r, const struct ynode *at)
 	return json_null();
 }
 
-/*
- * A good one is read once a
- * lab file; a bad one each time, so that every place that names it is told.
- */
+/* A good one is read once a lab file; a bad one each time, so that every place that names it is
+ * told */
 const json_t *labfile_service(struct lab_reader *r, const struct ynode *at)
 {
 	json_t *service = json_object_get(r->services, at->text);
@@ -137,17 +119,6 @@ static int merge_list(json_t *into, const json_t *service, const char *key)
 	return 0;
 }
 
-static bool has_name(const json_t *list, const char *name)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach(list, i, v)
-		if (!strcmp(json_string_value(v), name))
-			return true;
-	return false;
-}
-
 static int add_service(struct lab_reader *r, const struct ynode *n, json_t *names, json_t *into)
 {
 	const json_t *service;
@@ -155,7 +126,7 @@ static int add_service(struct lab_reader *r, const struct ynode *n, json_t *name
 
 	if (!ydoc_name(r->doc, n, "a service's name", &name))
 		return 0;
-	if (has_name(names, name)) {
+	if (jlist_has(names, name)) {
 		ydoc_problem(r->doc, n, "service '%s' is given twice", name);
 		return 0;
 	}
@@ -179,7 +150,7 @@ static int add_placed(struct lab_reader *r, const struct lab_inst *inst, json_t 
 	for (; n; n = n->next)
 		json_array_foreach(placed, i, v)
 			if (n->type == YNODE_SCALAR && !strcmp(n->text, json_string_value(v)) &&
-			    !has_name(names, n->text) && add_service(r, n, names, into) < 0)
+			    !jlist_has(names, n->text) && add_service(r, n, names, into) < 0)
 				return -ENOMEM;
 	return 0;
 }

@@ -204,14 +204,16 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 		struct instance *in = set->members[i].in;
 		const char *name = json_string_value(json_object_get(instance_spec(in), "image"));
 		struct image *im;
+		bool fresh;
 		int r;
 
 		pthread_mutex_lock(&d->lock);
 		im = model_image(d, name ? name : "");
 		pthread_mutex_unlock(&d->lock);
-		if (im && !u->reset && !other_image(in))
+		fresh = u->reset || other_image(in);
+		if (im && !fresh)
 			note_old_image(job, in, im);
-		if (!im || (!u->reset && !other_image(in)))
+		if (!im || !fresh)
 			continue;
 		job_item_step(job, job_item(job, in->name), "fresh disks", 0);
 		r = boot_stop(d, job, in, false, err);

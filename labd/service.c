@@ -8,6 +8,7 @@
 #include "labd/plan.h"
 #include "labd/service_context.h"
 #include "labd/service_fill.h"
+#include "lib/jobj.h"
 #include "lib/text.h"
 #include "lib/util.h"
 
@@ -24,16 +25,14 @@ const json_t *service_names(const struct instance *in)
 	return json_object_get(instance_spec(in), "services");
 }
 
-static const char *text_of(const json_t *o, const char *key)
+bool service_carried(const struct instance *in, const char *name)
 {
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
+	return jlist_has(service_names(in), name);
 }
 
 const char *service_state(const struct instance *in, const char *name)
 {
-	return text_of(json_object_get(in->services, name), "state");
+	return jobj_text(json_object_get(in->services, name), "state");
 }
 
 bool services_ready(const struct instance *in)
@@ -47,31 +46,6 @@ bool services_ready(const struct instance *in)
 	return true;
 }
 
-static void put_state(struct labd *d, struct instance *in, const char *name, const char *state,
-		      const char *text, const char *digest)
-{
-	char words[LAB_ERR_TEXT];
-
-	text_copy(words, sizeof(words), text);
-	text_clean(words);
-	pthread_mutex_lock(&d->lock);
-	if (!digest)
-		digest = text_of(json_object_get(in->services, name), "digest");
-	json_object_set_new(in->services, name,
-			    json_pack("{s:s s:s s:s}", "state", state, "text", words, "digest",
-				      digest));
-	instance_emit(d, in);
-	pthread_cond_broadcast(&d->changed);
-	pthread_mutex_unlock(&d->lock);
-	(void)instance_save(d, in, NULL);
-}
-
-void service_set_state(struct labd *d, struct instance *in, const char *name, const char *state,
-		       const char *text)
-{
-	put_state(d, in, name, state, text, NULL);
-}
-
 /* In the model only */
 static void set_state(struct instance *in, const char *name, const char *state, const char *text)
 {
@@ -83,6 +57,30 @@ static void set_state(struct instance *in, const char *name, const char *state, 
 	}
 	json_object_set_new(s, "state", json_string(state));
 	json_object_set_new(s, "text", json_string(text));
+}
+
+static void put_state(struct labd *d, struct instance *in, const char *name, const char *state,
+		      const char *text, const char *digest)
+{
+	char words[LAB_ERR_TEXT];
+
+	text_copy(words, sizeof(words), text);
+	text_clean(words);
+	pthread_mutex_lock(&d->lock);
+	set_state(in, name, state, words);
+	if (digest)
+		json_object_set_new(json_object_get(in->services, name), "digest",
+				    json_string(digest));
+	instance_emit(d, in);
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	(void)instance_save(d, in, NULL);
+}
+
+void service_set_state(struct labd *d, struct instance *in, const char *name, const char *state,
+		       const char *text)
+{
+	put_state(d, in, name, state, text, NULL);
 }
 
 void services_expect(struct instance *in)
@@ -100,8 +98,8 @@ void services_lost(struct instance *in)
 	json_t *s;
 
 	json_object_foreach(in->services, name, s)
-		if (!strcmp(text_of(s, "state"), "waiting") ||
-		    !strcmp(text_of(s, "state"), "starting"))
+		if (!strcmp(jobj_text(s, "state"), "waiting") ||
+		    !strcmp(jobj_text(s, "state"), "starting"))
 			set_state(in, name, "failed",
 				  "labd has ended while it was started: labctl up");
 }
@@ -118,7 +116,7 @@ static void look(struct instance *in, const json_t *service, struct lab_err *err
 				     "if [ -s \"$log\" ]; then tail -n 12 \"$log\"\n"
 				     "elif [ $# -gt 0 ]; then journalctl -q -n 12 -o cat $(printf "
 				     "-- '-u %s ' \"$@\"); fi\n";
-	const char *argv[MAX_UNITS + 6] = { "sh", "-c", script, "sh", text_of(service, "log") };
+	const char *argv[MAX_UNITS + 6] = { "sh", "-c", script, "sh", jobj_text(service, "log") };
 	char words[1200] = "";
 	struct guestrun run = {
 		.argv = argv, .seconds = LOOK_SECONDS, .words = words, .size = sizeof(words)
@@ -173,13 +171,13 @@ static bool is_started_with(struct labd *d, const struct instance *in, const cha
 
 	const json_t *s = json_object_get(in->services, name);
 
-	return s && !strcmp(text_of(s, "digest"), digest);
+	return s && !strcmp(jobj_text(s, "digest"), digest);
 }
 
 static int start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
 		 const json_t *service, struct lab_err *err)
 {
-	const char *name = text_of(service, "name");
+	const char *name = jobj_text(service, "name");
 	__attribute__((cleanup(filled_done))) struct filled filled = { 0 };
 	char step[96];
 	int r = service_fill(d, in, service, &filled, err);
@@ -203,7 +201,7 @@ static int start(struct labd *d, struct job *job, struct instance *in, struct jo
 int service_start(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
 		  const json_t *service, struct lab_err *err)
 {
-	const char *name = text_of(service, "name");
+	const char *name = jobj_text(service, "name");
 	int r;
 
 	put_state(d, in, name, "starting", "", NULL);
@@ -309,16 +307,9 @@ static json_t *names_gone(struct labd *d, const struct instance *in)
 	json_t *gone = json_array(), *state;
 	const char *name;
 
-	json_object_foreach(in->services, name, state) {
-		const json_t *v;
-		bool here = false;
-		size_t i;
-
-		json_array_foreach(service_names(in), i, v)
-			here |= !strcmp(json_string_value(v), name);
-		if (!here)
+	json_object_foreach(in->services, name, state)
+		if (!service_carried(in, name))
 			json_array_append_new(gone, json_string(name));
-	}
 	return gone;
 }
 

@@ -39,6 +39,9 @@ int service_load(const struct paths *paths, const char *name, json_t **ret, stru
 /** service_names() - Those of an instance's specification; borrowed */
 const json_t *service_names(const struct instance *in);
 
+/** service_carried() - Whether an instance's specification has a service */
+bool service_carried(const struct instance *in, const char *name);
+
 /** service_state() - How far one of an instance is: "" before anything was done; the lock is held
  */
 const char *service_state(const struct instance *in, const char *name);

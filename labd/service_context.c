@@ -4,6 +4,7 @@
 #include "labd/service_context.h"
 
 #include "lib/digest.h"
+#include "lib/jobj.h"
 #include "lib/util.h"
 
 #include <crypt.h>
@@ -11,18 +12,11 @@
 
 #define SECRET_LEN 24
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 /* One of a lab's secrets: hexadecimal digits, made from its key */
 static void secret(const json_t *spec, const char *name, char buf[SECRET_LEN + 1])
 {
 	char text[256], hex[DIGEST_HEX];
-	int n = snprintf(text, sizeof(text), "%s secret %s", text_of(spec, "key"), name);
+	int n = snprintf(text, sizeof(text), "%s secret %s", jobj_text(spec, "key"), name);
 
 	snprintf(buf, SECRET_LEN + 1, "%.*s", SECRET_LEN, digest_hex(hex, text, (size_t)n));
 }
@@ -53,8 +47,8 @@ static const char *addr_of(const json_t *in)
 	const char *net;
 
 	json_object_foreach(json_object_get(in, "networks"), net, nic)
-		if (*text_of(nic, "addr"))
-			return text_of(nic, "addr");
+		if (*jobj_text(nic, "addr"))
+			return jobj_text(nic, "addr");
 	return "";
 }
 
@@ -151,8 +145,8 @@ static const char *domain_of(const json_t *spec)
 	json_t *v;
 
 	json_object_foreach(json_object_get(spec, "networks"), net, v)
-		if (*text_of(v, "domain"))
-			return text_of(v, "domain");
+		if (*jobj_text(v, "domain"))
+			return jobj_text(v, "domain");
 	return "";
 }
 
@@ -193,7 +187,7 @@ int service_context(struct labd *d, const json_t *spec, const char *instance, js
 	json_object_update_new(context,
 			       json_pack("{s:b s:b s:s s:s s:s s:s s:o s:o}", "building", 0, "slow",
 					 strcmp(d->accel.name, "kvm") != 0, "lab",
-					 text_of(spec, "lab"), "domain", domain_of(spec),
+					 jobj_text(spec, "lab"), "domain", domain_of(spec),
 					 "instance", instance, "addr", addr_of(in), "machines",
 					 machines_of(spec), "forward", forwards_of(spec)));
 	add_nics(spec, in, context);
@@ -232,7 +226,7 @@ int service_env(struct labd *d, const json_t *spec, bool inside, json_t **ret, s
 		autofree char *text = NULL;
 
 		if (r >= 0)
-			r = catalogue_script(&d->paths, text_of(s, "name"), "env", context, &text,
+			r = catalogue_script(&d->paths, jobj_text(s, "name"), "env", context, &text,
 					     err);
 		if (r > 0)
 			r = add_lines(text, list, err);

@@ -5,18 +5,12 @@
 
 #include "labd/agent.h"
 #include "labd/service_context.h"
+#include "lib/jobj.h"
 #include "lib/util.h"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <string.h>
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 /* ---- the archive ---------------------------------------------------------------------- */
 
@@ -46,7 +40,7 @@ static int add_member(struct archive *a, const char *path, const char *owner, mo
 /* The script that does it all in the guest */
 static char *go_script(const json_t *service, bool setup, bool start)
 {
-	const char *name = text_of(service, "name");
+	const char *name = jobj_text(service, "name");
 	char *text = NULL;
 	const json_t *unit;
 	size_t len, i;
@@ -74,16 +68,18 @@ static char *go_script(const json_t *service, bool setup, bool start)
 static void add_own(const json_t *service, const char *name, const char *content, json_t *files)
 {
 	json_array_append_new(
-		files, json_pack("{s:o s:s s:i s:s}", "path",
-				 json_sprintf(SERVICE_DIR "/%s/%s", text_of(service, "name"), name),
-				 "owner", "root:root", "mode", 0600, "content", content));
+		files,
+		json_pack("{s:o s:s s:i s:s}", "path",
+			  json_sprintf(SERVICE_DIR "/%s/%s", jobj_text(service, "name"), name),
+			  "owner", "root:root", "mode", 0600, "content", content));
 }
 
 static int add_script(struct labd *d, const json_t *service, const char *script,
 		      const json_t *context, json_t *files, struct lab_err *err)
 {
 	autofree char *text = NULL;
-	int r = catalogue_script(&d->paths, text_of(service, "name"), script, context, &text, err);
+	int r = catalogue_script(&d->paths, jobj_text(service, "name"), script, context, &text,
+				 err);
 
 	if (r > 0)
 		add_own(service, script, text, files);
@@ -139,9 +135,9 @@ static int write_archive(const json_t *files, struct filled *f, struct lab_err *
 	r = archive_write_open_memory(a, f->data, AGENT_MAX_INPUT, &f->len) ? -ENOMEM : 0;
 	json_array_foreach(files, i, file)
 		if (!r)
-			r = add_member(a, text_of(file, "path"), text_of(file, "owner"),
+			r = add_member(a, jobj_text(file, "path"), jobj_text(file, "owner"),
 				       (mode_t)json_integer_value(json_object_get(file, "mode")),
-				       text_of(file, "content"));
+				       jobj_text(file, "content"));
 	if (archive_write_close(a) != ARCHIVE_OK && !r)
 		r = -EINVAL;
 	if (r < 0)

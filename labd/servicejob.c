@@ -6,6 +6,7 @@
 #include "labd/labjob.h"
 #include "labd/service.h"
 #include "labd/service_context.h"
+#include "lib/jobj.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -21,17 +22,6 @@ static void free_check(void *arg)
 
 	json_decref(c->names);
 	free(c);
-}
-
-static bool has(const json_t *list, const json_t *name)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach(list, i, v)
-		if (json_equal(v, name))
-			return true;
-	return false;
 }
 
 json_t *servicejob_list(const struct lab *lab)
@@ -54,6 +44,11 @@ json_t *servicejob_list(const struct lab *lab)
 							"text", words ? words : ""));
 		}
 	return list;
+}
+
+static bool is_asked(const struct check *c, const struct instance *in, const char *service)
+{
+	return jlist_has(c->names, service) && service_carried(in, service);
 }
 
 /* ---- check ------------------------------------------------------------------------- */
@@ -99,17 +94,15 @@ static int make_lines(struct job *job, const json_t *set, const struct check *c,
 
 	json_array_foreach(set, i, s)
 		TAILQ_FOREACH(in, &c->lab->instances, link) {
-			const json_t *name = json_object_get(s, "name");
+			const char *name = jobj_text(s, "name");
 
-			if (!text || !names || !has(c->names, name) ||
-			    !has(service_names(in), name))
+			if (!text || !names || !is_asked(c, in, name))
 				continue;
-			snprintf(text[n], sizeof(*text), "%s on %s", json_string_value(name),
-				 in->name);
+			snprintf(text[n], sizeof(*text), "%s on %s", name, in->name);
 			names[n] = text[n];
 			n++;
 		}
-	r = job_items(job, names, n, err);
+	r = text && names ? job_items(job, names, n, err) : lab_fail(err, -ENOMEM, "out of memory");
 	free(text);
 	return r;
 }
@@ -131,11 +124,10 @@ static int run_check(struct labd *d, struct job *job, void *arg, struct lab_err 
 	err->code = 0;
 	json_array_foreach(set, i, s)
 		TAILQ_FOREACH(in, &c->lab->instances, link) {
-			const json_t *name = json_object_get(s, "name");
+			const char *name = jobj_text(s, "name");
 
-			if (has(c->names, name) && has(service_names(in), name) &&
-			    !job_cancelled(job))
-				(void)check_on(d, job, in, json_string_value(name), err);
+			if (is_asked(c, in, name) && !job_cancelled(job))
+				(void)check_on(d, job, in, name, err);
 		}
 	return job_cancelled(job) ? job_check(job, err) : err->code;
 }
@@ -150,7 +142,7 @@ static int take_names(const struct lab *lab, const json_t *names, json_t **ret, 
 	json_array_foreach(list, i, v)
 		json_array_append(all, json_object_get(v, "name"));
 	json_array_foreach(names, i, v)
-		if (!has(all, v))
+		if (!jlist_has(all, json_string_value(v) ?: ""))
 			return lab_fail(err, -ENOENT, "lab %s has no service %s: labctl status %s",
 					lab->name, json_string_value(v) ?: "", lab->name);
 	*ret = json_array_size(names) ? json_deep_copy(names) : steal_ptr(all);

@@ -203,16 +203,18 @@ static int service_need_state(const struct startset *s, const struct instance *i
 static int service_needs_state(const struct startset *s, const json_t *service, struct lab_err *err)
 {
 	const struct lab *lab = s->members[0].in->lab;
-	const json_t *need, *name;
+	const json_t *need;
 	struct instance *in;
-	size_t i, j;
+	size_t i;
 	int r = 0;
 
-	json_array_foreach(json_object_get(service, "needs"), i, need)
+	json_array_foreach(json_object_get(service, "needs"), i, need) {
+		const char *name = json_string_value(need);
+
 		TAILQ_FOREACH(in, &lab->instances, link)
-			json_array_foreach(service_names(in), j, name)
-				if (!r && json_equal(name, need))
-					r = service_need_state(s, in, json_string_value(need), err);
+			if (!r && service_carried(in, name))
+				r = service_need_state(s, in, name, err);
+	}
 	return r;
 }
 
@@ -255,17 +257,6 @@ static int start_service(struct startset *s, struct instance *in, struct job_ite
 	return r;
 }
 
-static bool carries(const struct instance *in, const json_t *service)
-{
-	const json_t *name;
-	size_t i;
-
-	json_array_foreach(service_names(in), i, name)
-		if (json_equal(name, json_object_get(service, "name")))
-			return true;
-	return false;
-}
-
 /* One that fails takes with it those that need it, and nothing else */
 static int start_services(struct startset *s, struct instance *in, struct job_item *item,
 			  struct lab_err *err)
@@ -281,7 +272,7 @@ static int start_services(struct startset *s, struct instance *in, struct job_it
 		autojson json_t *service = NULL;
 		int r;
 
-		if (!carries(in, each) || first == -ECANCELED || first == -ECHILD)
+		if (!service_carried(in, name) || first == -ECANCELED || first == -ECHILD)
 			continue;
 		r = service_load(&s->d->paths, name, &service, &why);
 		if (!r)
