@@ -164,6 +164,10 @@ static int service_logs(struct cli *cli, const struct object *o, uint64_t lines,
 
 	if (!r)
 		r = find_named(cli, "/v1/services", o->name, &known, &service);
+	if (!r && !*cell_string(service, "log") &&
+	    !json_array_size(json_object_get(service, "units")))
+		r = lab_fail(&cli->err, -ENODATA, "service %s has no log: see labctl logs %s/%s",
+			     o->name, o->lab, cell_string(place, "instance"));
 	if (r < 0)
 		return cli_end(cli, r);
 	snprintf(in.name, sizeof(in.name), "%s", cell_string(place, "instance"));

@@ -75,10 +75,12 @@ static void print_machines(const json_t *machines)
 		printf("#   %s, %s:", cell_string(m, "name"), cell_size(size, m, "memory"));
 		printf(" system %s", cell_size(size, m, "system"));
 		json_array_foreach(json_object_get(m, "services"), k, s) {
-			printf(", %s %s", cell_string(s, "name"), cell_size(size, s, "memory"));
+			cell_size(size, s, "memory");
+			printf(", %s %s", cell_string(s, "name"), *size ? size : "0 B");
 			left -= json_integer_value(json_object_get(s, "memory"));
 		}
-		printf("; %s left\n", num_size_text(text, left > 0 ? (uint64_t)left : 0));
+		printf("; %s %s\n", num_size_text(text, (uint64_t)llabs(left)),
+		       left < 0 ? "more than it has" : "left");
 	}
 }
 

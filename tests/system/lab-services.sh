@@ -160,6 +160,9 @@ check_match "store has moved" "store of lab on a" "$(guest a cat /srv/copy)"
 check_match "its name, too" "$(inst a addr)" "$(guest b ping -c 1 store)"
 check_eq "store has moved in the tree" a "$(cat "$M/store/instance")"
 labctl check lab
+check_match "the log of a service" "copied" "$(labctl logs -s lab/front)"
+check_fails 1 "service store has no log" labctl logs -s lab/store
+check_match "a name in the lab's network" "store" "$(labctl run lab -- getent hosts store)"
 check_fails 1 "lab lab has no service nothing" labctl check lab nothing
 labctl umount "$TEST_DIR/mnt"
 
