@@ -14,11 +14,12 @@
 /**
  * struct composing - a recipe that gets services
  * @context:	for templates
+ * @scripts:	those of @files that are run while it is built
  * @script:	that runs their scripts
  */
 struct composing {
 	const struct paths *paths;
-	json_t *services, *context, *packages, *files;
+	json_t *services, *context, *packages, *files, *scripts;
 	FILE *script;
 	struct lab_err *err;
 };
@@ -55,14 +56,17 @@ static int add_script(struct composing *c, const json_t *service, const char *ki
 {
 	const char *name = recipe_str(service, "name");
 	autofree char *text = NULL;
+	json_t *file;
 	char path[IO_PATH];
 	int r = catalogue_script(c->paths, name, kind, c->context, &text, c->err);
 
 	if (r <= 0)
 		return r;
 	io_path(path, SCRIPTS "/%s.%s", name, kind);
-	json_array_append_new(c->files, json_pack("{s:s s:s s:i s:s}", "path", path, "owner",
-						  "root:root", "mode", 0700, "content", text));
+	file = json_pack("{s:s s:s s:i s:s}", "path", path, "owner", "root:root", "mode", 0700,
+			 "content", text);
+	json_array_append(c->files, file);
+	json_array_append_new(c->scripts, file);
 	fprintf(c->script, "/bin/sh -eux %s\n", path);
 	return 0;
 }
@@ -112,30 +116,41 @@ static void add_size(const json_t *services, json_t *spec)
 	json_object_set_new(spec, "size", json_integer(size));
 }
 
-static int finish(const struct composing *c, json_t *spec, const char *script)
+/*
+ * What makes another image: not the services' files, which are written anew into each
+ * guest, so that a change of a setting is there in seconds
+ */
+static int set_digest(const struct composing *c, json_t *spec)
 {
-	autofree char *all = NULL;
+	autojson json_t *what = json_pack("{s:O s:O s:O s:O}", "packages", c->packages, "scripts",
+					  c->scripts, "script", json_object_get(spec, "script"),
+					  "size", json_object_get(spec, "size"));
+	autofree char *text = json_dumps(what, JSON_COMPACT | JSON_SORT_KEYS);
 	char hex[DIGEST_HEX];
 
+	if (!text)
+		return lab_fail(c->err, -ENOMEM, "out of memory");
+	json_object_set_new(spec, "composed", json_string(digest_hex(hex, text, strlen(text))));
+	return 0;
+}
+
+static int finish(const struct composing *c, json_t *spec, const char *script)
+{
 	json_array_extend(c->packages, json_object_get(spec, "packages"));
 	json_array_extend(c->files, json_object_get(spec, "files"));
 	json_object_set(spec, "packages", c->packages);
 	json_object_set(spec, "files", c->files);
 	json_object_set_new(spec, "script",
 			    json_sprintf("%s%s", script, recipe_str(spec, "script")));
-	all = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
-	if (!all)
-		return lab_fail(c->err, -ENOMEM, "out of memory");
-	json_object_set_new(spec, "composed", json_string(digest_hex(hex, all, strlen(all))));
-	return 0;
+	return set_digest(c, spec);
 }
 
 int compose(const struct paths *paths, const json_t *names, json_t *spec, struct lab_err *err)
 {
 	autojson json_t *services = NULL, *context = NULL, *packages = json_array(),
-			*files = json_array();
+			*files = json_array(), *scripts = json_array();
 	autofree char *script = NULL;
-	struct composing c = { paths, NULL, NULL, packages, files, NULL, err };
+	struct composing c = { paths, NULL, NULL, packages, files, scripts, NULL, err };
 	size_t len;
 	int r = catalogue_set(paths, names, &services, err);
 

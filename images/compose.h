@@ -9,7 +9,7 @@
  * compose() - Add services to a recipe that was read
  * @names:	[NAME]
  * @spec:	its packages and files become more, its script comes after theirs;
- *		"services" is set, and "composed", the digest of all that was added
+ *		"services" is set, and "composed", the digest of what makes another image
  */
 int compose(const struct paths *paths, const json_t *names, json_t *spec, struct lab_err *err);
 
