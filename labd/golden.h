@@ -10,9 +10,11 @@
  * new one of what runs, at once. From then on
  * `up` of a lab of which nothing runs, and `reset`, restore it, in about a second.
  *
- * It is used only while it fits: the machines, networks and images are those of the
+ * It is used only while it fits: the machines and networks are those of the
  * specification, QEMU and the accelerator are the same, no file was damaged. Otherwise
  * the lab boots, the job says why, and an `up` that has booted all makes a new one.
+ * Its disks stand on the images of then, as disks of a stopped lab do: an image that was
+ * built anew since is noted, and is for those who ask for a boot.
  */
 #ifndef LABD_GOLDEN_H
 #define LABD_GOLDEN_H
