@@ -288,14 +288,12 @@ static void done(struct exporting *x)
 int export_run(struct labd *d, struct job *job, struct lab *lab, int64_t snapshot, bool ram,
 	       const char *path, struct lab_err *err)
 {
-	static const char *const names[] = { LINE };
 	struct exporting *x = calloc(1, sizeof(*x));
-	int r = job_items(job, names, 1, err);
+	int r;
 
-	if (r < 0 || !x) {
-		free(x);
-		return r ? r : lab_fail(err, -ENOMEM, "out of memory");
-	}
+	if (!x)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	job_add_item(job, LINE);
 	x->d = d;
 	x->lab = lab;
 	x->snapshot = snapshot;

@@ -360,12 +360,9 @@ static int run_build(struct labd *d, struct job *job, void *arg, struct lab_err 
 {
 	struct build_arg *b = arg;
 	const char *name = b->recipe->name;
-	struct job_item *item;
-	int r = job_items(job, &name, 1, err);
+	struct job_item *item = job_add_item(job, "%s", name);
+	int r;
 
-	if (r < 0)
-		return r;
-	item = job_item(job, name);
 	r = build(d, job, b->recipe, b->force, item, err);
 	if (!r && b->lock)
 		r = lock_one(d, job, b->recipe, item, err);
@@ -437,11 +434,9 @@ static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err
 	struct image_progress progress = imagejob_progress(&shown);
 	struct image *im;
 	char dir[IO_PATH];
-	int r = job_items(job, &name, 1, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	shown.item = item = job_item(job, name);
+	shown.item = item = job_add_item(job, "%s", name);
 	pthread_mutex_lock(&d->lock);
 	im = model_image(d, name);
 	pthread_mutex_unlock(&d->lock);
@@ -544,11 +539,9 @@ static int run_export(struct labd *d, struct job *job, void *arg, struct lab_err
 	struct image_progress progress = imagejob_progress(&shown);
 	struct image *im;
 	char dir[IO_PATH];
-	int r = job_items(job, &name, 1, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	shown.item = item = job_item(job, name);
+	shown.item = item = job_add_item(job, "%s", name);
 	pthread_mutex_lock(&d->lock);
 	im = model_image(d, name);
 	if (im)
@@ -594,12 +587,9 @@ static int run_lock(struct labd *d, struct job *job, void *arg, struct lab_err *
 {
 	struct build_arg *b = arg;
 	const char *name = b->recipe->name;
-	struct job_item *item;
-	int r = job_items(job, &name, 1, err);
+	struct job_item *item = job_add_item(job, "%s", name);
+	int r;
 
-	if (r < 0)
-		return r;
-	item = job_item(job, name);
 	r = imagejob_ensure(d, job, name, item, err);
 	if (!r)
 		r = lock_one(d, job, b->recipe, item, err);

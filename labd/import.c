@@ -224,12 +224,10 @@ static int extract(struct import *m, struct job *job, struct lab_err *err)
 
 int import_run(struct labd *d, struct job *job, struct import *m, struct lab_err *err)
 {
-	static const char *const names[] = { LINE };
 	char key[48], parent[IO_PATH];
-	int r = job_items(job, names, 1, err);
+	int r;
 
-	if (r < 0)
-		return r;
+	job_add_item(job, LINE);
 	io_path(m->dir, "%s/imports/%lld", d->paths.state, (long long)job->id);
 	json_object_clear(m->skip);
 	if (!m->ram)

@@ -208,15 +208,12 @@ static int run_action(struct labd *d, struct job *job, void *arg, struct lab_err
 {
 	struct one *o = arg;
 	struct instance *in = o->in;
-	const char *name = job->target;
 	struct job_item *item;
 	int r = o->wait ? claim_late(d, job, &in, err) : 0;
 
-	if (!r)
-		r = job_items(job, &name, 1, err);
 	if (r < 0)
 		return r;
-	item = job_item(job, name);
+	item = job_add_item(job, "%s", job->target);
 	job_item_step(job, item, o->action->name, 0);
 	r = job_check(job, err);
 	if (!r)

@@ -60,9 +60,14 @@ int jobs_open(struct labd *d, struct lab_err *err)
 
 static void job_free(struct job *job)
 {
+	struct job_item *item;
+
 	if (job->free_arg)
 		job->free_arg(job->arg);
-	free(job->items);
+	while ((item = TAILQ_FIRST(&job->items))) {
+		TAILQ_REMOVE(&job->items, item, link);
+		free(item);
+	}
 	free(job->log);
 	json_decref(job->notes);
 	free(job);
@@ -134,6 +139,7 @@ struct job *job_new(struct labd *d, const char *kind, const char *lab, const cha
 
 	if (!job)
 		abort();
+	TAILQ_INIT(&job->items);
 	job->labd = d;
 	job->id = d->jobs->next++;
 	snprintf(job->kind, sizeof(job->kind), "%s", kind);
@@ -187,6 +193,7 @@ static void run(void *arg)
 	struct job *job = arg;
 	struct labd *d = job->labd;
 	struct lab_err err = LAB_ERR_INIT;
+	struct job_item *item;
 	int r;
 
 	pthread_mutex_lock(&d->lock);
@@ -199,9 +206,9 @@ static void run(void *arg)
 	r = job->run(d, job, job->arg, &err);
 	if (r < 0 && !err.code)
 		lab_fail_errno(&err, r, "%s", job->kind);
-	for (size_t i = 0; i < job->nitems; i++)
-		if (job->items[i].started)
-			job_item_end(job, &job->items[i], r);
+	TAILQ_FOREACH(item, &job->items, link)
+		if (item->started)
+			job_item_end(job, item, r);
 	/* whoever cut it may have cut a character, and what is not UTF-8 could not be told */
 	text_clean(err.text);
 	if (r < 0)
@@ -259,10 +266,11 @@ static json_t *item_json(const struct job_item *it)
 
 json_t *job_json(const struct job *job)
 {
+	const struct job_item *item;
 	json_t *items = json_array();
 
-	for (size_t i = 0; i < job->nitems; i++)
-		json_array_append_new(items, item_json(&job->items[i]));
+	TAILQ_FOREACH(item, &job->items, link)
+		json_array_append_new(items, item_json(item));
 	return json_pack("{s:I s:s s:s s:s s:s s:s s:I s:I s:s s:f s:f s:f s:s s:s s:b s:o s:O*}",
 			 "id", (json_int_t)job->id, "kind", job->kind, "lab", job->lab, "target",
 			 job->target, "state", job->state, "step", job->step, "done",
@@ -372,32 +380,43 @@ void job_step(struct job *job, const char *fmt, ...)
 	emit(job, "change");
 }
 
-int job_items(struct job *job, const char *const *names, size_t n, struct lab_err *err)
+static struct job_item *find_item(const struct job *job, const char *name)
 {
-	struct job_item *items = calloc(n ? n : 1, sizeof(*items));
+	struct job_item *item;
 
-	if (!items)
-		return lab_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		snprintf(items[i].name, sizeof(items[i].name), "%s", names[i]);
-		items[i].state = "waiting";
-	}
+	TAILQ_FOREACH(item, &job->items, link)
+		if (!strcmp(item->name, name))
+			return item;
+	return NULL;
+}
+
+struct job_item *job_add_item(struct job *job, const char *fmt, ...)
+{
+	struct job_item *item = calloc(1, sizeof(*item)), *there;
+	va_list ap;
+
+	if (!item)
+		abort();
+	va_start(ap, fmt);
+	vsnprintf(item->name, sizeof(item->name), fmt, ap);
+	va_end(ap);
+	item->state = "waiting";
 	SCOPED_LOCK(&job->labd->lock);
-	free(job->items);
-	job->items = items;
-	job->nitems = n;
-	job->done = 0;
-	job->total = n;
+	there = find_item(job, item->name);
+	if (there) {
+		free(item);
+		return there;
+	}
+	TAILQ_INSERT_TAIL(&job->items, item, link);
+	job->total++;
 	emit(job, "change");
-	return 0;
+	return item;
 }
 
 struct job_item *job_item(struct job *job, const char *name)
 {
-	for (size_t i = 0; i < job->nitems; i++)
-		if (!strcmp(job->items[i].name, name))
-			return &job->items[i];
-	return NULL;
+	SCOPED_LOCK(&job->labd->lock);
+	return find_item(job, name);
 }
 
 void job_item_step(struct job *job, struct job_item *it, const char *step, double expected)

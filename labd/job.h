@@ -25,6 +25,7 @@ typedef int (*job_fn)(struct labd *d, struct job *job, void *arg, struct lab_err
  * struct job_item - one line of progress: an instance or an image
  */
 struct job_item {
+	TAILQ_ENTRY(job_item) link;
 	char name[2 * NAME_MAX_LEN + 2];
 	char step[96];
 	char unit[16];
@@ -48,8 +49,7 @@ struct job {
 	double created, started, ended;
 	atomic_bool cancel;
 	struct lab_err err;
-	struct job_item *items;
-	size_t nitems;
+	TAILQ_HEAD(, job_item) items;
 	char *log;
 	json_t *notes;
 	size_t log_len;
@@ -98,9 +98,13 @@ void job_step(struct job *job, const char *fmt, ...) __attribute__((format(print
 void job_log(struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** job_note() - Log what whoever asked for the job should read, though it did not fail */
 void job_note(struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/** job_items() - Set its lines of progress once, before they are used */
-int job_items(struct job *job, const char *const *names, size_t n, struct lab_err *err);
-/** job_item() - The line of a name, or NULL */
+/**
+ * job_add_item() - One more line of progress
+ * Return: it, or the one that has this name already; it lives as long as the job
+ */
+struct job_item *job_add_item(struct job *job, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/** job_item() - The line of a name, or NULL, with which nothing is shown */
 struct job_item *job_item(struct job *job, const char *name);
 /**
  * job_item_step() - A line begins a step; also logged

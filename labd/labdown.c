@@ -33,28 +33,23 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 {
 	autofree struct instance **ins = NULL;
 	autofree struct lab_err *errs = NULL;
-	autofree const char **names = NULL;
 	size_t n = 0, count = 0;
 	struct instance *in;
-	int r;
+	int r = 0;
 
 	TAILQ_FOREACH(in, &w->lab->instances, link)
 		count++;
 	ins = calloc(count + 1, sizeof(struct instance *));
 	errs = calloc(count + 1, sizeof(*errs));
-	names = calloc(count + 1, sizeof(*names));
-	if (!ins || !errs || !names)
+	if (!ins || !errs)
 		return lab_fail(err, -ENOMEM, "out of memory");
 	TAILQ_FOREACH(in, &w->lab->instances, link) {
 		instance_set_want(d, in, "stopped");
 		if (!instance_running(in))
 			continue;
-		names[n] = in->name;
+		job_add_item(job, "%s", in->name);
 		ins[n++] = in;
 	}
-	r = job_items(job, names, n, err);
-	if (r < 0)
-		return r;
 	w->d = d;
 	w->job = job;
 	w->ins = ins;

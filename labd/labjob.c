@@ -15,6 +15,7 @@
 #include "labd/store.h"
 #include "labd/trash.h"
 #include "labd/watch.h"
+#include "lib/jobj.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -156,44 +157,40 @@ static int ensure_images(struct labd *d, struct job *job, const json_t *images, 
 	return 0;
 }
 
-static int make_items(struct job *job, const struct startset *set, const json_t *images,
-		      struct lab_err *err)
+/* Lines for images that are to be built, instances, and services of those */
+static void add_lines(struct job *job, const struct startset *set, const json_t *images)
 {
-	size_t n = 0, max = set->n + json_array_size(images);
-	char(*text)[2 * NAME_MAX_LEN] = calloc(max + 1, sizeof(*text));
-	autofree const char **names = calloc(max + 1, sizeof(*names));
-	const json_t *im;
-	size_t i;
-	int r;
+	const json_t *v;
+	size_t i, k;
 
-	if (!text || !names) {
-		free(text);
-		return lab_fail(err, -ENOMEM, "out of memory");
-	}
-	json_array_foreach(images, i, im) {
-		if (!strcmp(json_string_value(json_object_get(im, "state")), "ready"))
-			continue;
-		snprintf(text[n], sizeof(*text), "image %s",
-			 json_string_value(json_object_get(im, "name")));
-		names[n] = text[n];
-		n++;
-	}
-	for (i = 0; i < set->n; i++)
-		names[n++] = set->members[i].in->name;
-	r = job_items(job, names, n, err);
-	free(text);
-	return r;
+	json_array_foreach(images, i, v)
+		if (strcmp(jobj_text(v, "state"), "ready") != 0)
+			job_add_item(job, "image %s", jobj_text(v, "name"));
+	for (k = 0; k < set->n; k++)
+		job_add_item(job, "%s", set->members[k].in->name);
+	for (k = 0; k < set->n; k++)
+		json_array_foreach(service_names(set->members[k].in), i, v)
+			job_add_item(job, "%s on %s", json_string_value(v),
+				     set->members[k].in->name);
 }
 
 /* An image that was built anew is for disks that are made from now on */
-static void note_old_image(struct job *job, const struct instance *in, const struct image *im)
+static void note_old_image(struct labd *d, struct job *job, const struct instance *in)
 {
-	if (in->image && in->image != im->id)
+	const char *name = json_string_value(json_object_get(instance_spec(in), "image"));
+	const struct image *im;
+	bool older;
+
+	pthread_mutex_lock(&d->lock);
+	im = model_image(d, name ?: "");
+	older = im && in->image && in->image != im->id;
+	pthread_mutex_unlock(&d->lock);
+	if (older)
 		job_note(
 			job,
 			"%s keeps its disks, which stand on an older image %s: labctl reset --boot "
 			"%s/%s makes them anew",
-			in->name, im->name, in->lab->name, in->name);
+			in->name, name, in->lab->name, in->name);
 }
 
 /* Fresh disks for those that are to be reset, or whose image is another now */
@@ -211,8 +208,8 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 		im = model_image(d, name ? name : "");
 		pthread_mutex_unlock(&d->lock);
 		fresh = u->reset || other_image(in);
-		if (im && !fresh)
-			note_old_image(job, in, im);
+		if (!fresh)
+			note_old_image(d, job, in);
 		if (!im || !fresh)
 			continue;
 		job_item_step(job, job_item(job, in->name), "fresh disks", 0);
@@ -227,15 +224,10 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 
 /* ---- from what was saved ------------------------------------------------------- */
 
-static int make_lines(struct job *job, const struct instances *ins, struct lab_err *err)
+static void add_instances(struct job *job, const struct instances *ins)
 {
-	autofree const char **names = calloc(ins->n + 1, sizeof(*names));
-
-	if (!names)
-		return lab_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < ins->n; i++)
-		names[i] = ins->v[i]->name;
-	return job_items(job, names, ins->n, err);
+		job_add_item(job, "%s", ins->v[i]->name);
 }
 
 /* Restore the golden: 1, or 0 and why it will be a boot */
@@ -252,9 +244,10 @@ static int bring_golden(struct labd *d, struct job *job, struct up *u, const str
 		job_note(job, "the golden is not used: %s", why.text);
 		return 0;
 	}
-	r = make_lines(job, ins, err);
+	add_instances(job, ins);
 	/* what runs is dropped because it was asked for; of a lab that is down nobody said so */
-	if (!r && !u->reset)
+	r = 0;
+	if (!u->reset)
 		r = snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, &u->repair,
@@ -284,11 +277,12 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 				u->lab->name, u->lab->name, u->lab->name);
 	if (!u->reset && golden_fits(d, u->lab, ins, id, &why) < 0)
 		job_note(job, "the suspended state is not used: %s", why.text);
-	else if (!u->reset)
+	else if (!u->reset) {
+		add_instances(job, ins);
 		/* a boot or a restore in between has left disks that nobody else has */
-		r = make_lines(job, ins, err) ?:
-		    snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err) ?:
+		r = snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err) ?:
 		    snapshot_bring_back(d, job, u->lab, id, ins, false, &u->repair, err) ?: 1;
+	}
 	return r < 0 ? r : snapshot_drop(d, u->lab, id, err) ?: r;
 }
 
@@ -303,8 +297,10 @@ static int bring_saved(struct labd *d, struct job *job, struct up *u, struct lab
 		if (!r && selected(u, in))
 			r = instances_add(&ins, in, err);
 	if (!r)
-		r = bring_suspended(d, job, u, &ins, err);
-	return r ? r : bring_golden(d, job, u, &ins, err);
+		r = bring_suspended(d, job, u, &ins, err) ?: bring_golden(d, job, u, &ins, err);
+	for (size_t i = 0; r > 0 && i < ins.n; i++)
+		note_old_image(d, job, ins.v[i]);
+	return r;
 }
 
 /* ---- by booting ------------------------------------------------------------------ */
@@ -313,10 +309,10 @@ static int bring_up(struct labd *d, struct job *job, const struct up *u, struct 
 		    struct lab_err *err)
 {
 	autojson json_t *images = plan_images(d, u->lab->spec);
-	int r = make_items(job, set, images, err);
+	int r;
 
-	if (!r)
-		r = ensure_images(d, job, images, err);
+	add_lines(job, set, images);
+	r = ensure_images(d, job, images, err);
 	if (!r)
 		r = job_check(job, err);
 	if (!r)

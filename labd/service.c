@@ -142,7 +142,7 @@ static int bring(struct instance *in, struct job *job, const char *name,
 		 const struct filled *filled, struct lab_err *err)
 {
 	static const char script[] = "mkdir -p " SERVICE_DIR "\n"
-				     "exec 9>" SERVICE_DIR "/lock\n"
+				     "exec 9>" SERVICE_DIR "/$1.lock\n"
 				     /* a guest of busybox alone has none */
 				     "! command -v flock >/dev/null || flock 9\n"
 				     "tar -xpf - -C / && sh " SERVICE_DIR "/$1/go 9>&-";

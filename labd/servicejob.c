@@ -81,30 +81,16 @@ static int check_on(struct labd *d, struct job *job, struct instance *in, const 
 	return r;
 }
 
-static int make_lines(struct job *job, const json_t *set, const struct check *c,
-		      struct lab_err *err)
+static void add_lines(struct job *job, const json_t *set, const struct check *c)
 {
-	char(*text)[2 * NAME_MAX_LEN + 2] = calloc(LAB_MAX_INSTANCES * LAB_MAX_SERVICES,
-						   sizeof(*text));
-	autofree const char **names = calloc(LAB_MAX_INSTANCES * LAB_MAX_SERVICES, sizeof(*names));
 	const struct instance *in;
 	const json_t *s;
-	size_t i, n = 0;
-	int r;
+	size_t i;
 
 	json_array_foreach(set, i, s)
-		TAILQ_FOREACH(in, &c->lab->instances, link) {
-			const char *name = jobj_text(s, "name");
-
-			if (!text || !names || !is_asked(c, in, name))
-				continue;
-			snprintf(text[n], sizeof(*text), "%s on %s", name, in->name);
-			names[n] = text[n];
-			n++;
-		}
-	r = text && names ? job_items(job, names, n, err) : lab_fail(err, -ENOMEM, "out of memory");
-	free(text);
-	return r;
+		TAILQ_FOREACH(in, &c->lab->instances, link)
+			if (is_asked(c, in, jobj_text(s, "name")))
+				job_add_item(job, "%s on %s", jobj_text(s, "name"), in->name);
 }
 
 static int run_check(struct labd *d, struct job *job, void *arg, struct lab_err *err)
@@ -116,10 +102,9 @@ static int run_check(struct labd *d, struct job *job, void *arg, struct lab_err 
 	size_t i;
 	int r = service_set(d, c->lab->spec, &set, err);
 
-	if (!r)
-		r = make_lines(job, set, c, err);
 	if (r < 0)
 		return r;
+	add_lines(job, set, c);
 	err->text[0] = '\0';
 	err->code = 0;
 	json_array_foreach(set, i, s)

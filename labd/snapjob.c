@@ -66,18 +66,14 @@ static int start(struct labd *d, const char *kind, struct snap *s, job_fn run, i
 static int take_members(struct labd *d, struct job *job, const struct snap *s,
 			struct instances *ret, struct lab_err *err)
 {
-	autofree const char **names = NULL;
 	int r;
 
 	pthread_mutex_lock(&d->lock);
 	r = instances_named(s->lab, s->names, ret, err);
 	pthread_mutex_unlock(&d->lock);
-	names = calloc(ret->n + 1, sizeof(*names));
-	if (r < 0 || !names)
-		return r < 0 ? r : lab_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < ret->n; i++)
-		names[i] = ret->v[i]->name;
-	return job_items(job, names, ret->n, err);
+	for (size_t i = 0; !r && i < ret->n; i++)
+		job_add_item(job, "%s", ret->v[i]->name);
+	return r;
 }
 
 /* ---- create ------------------------------------------------------------------------ */

@@ -6,7 +6,6 @@
 #include "labd/boot.h"
 #include "labd/network.h"
 #include "labd/service.h"
-#include "labd/service_context.h"
 #include "labd/work.h"
 #include "lib/util.h"
 
@@ -231,24 +230,30 @@ static int wait_for_services(struct startset *s, const json_t *service, struct l
 	return r;
 }
 
-static int start_service(struct startset *s, struct instance *in, struct job_item *item,
-			 const json_t *service, struct lab_err *err)
-{
-	const char *name = json_string_value(json_object_get(service, "name"));
-	char step[2 * NAME_MAX_LEN];
-	int r;
+/**
+ * struct starting - the services of one instance
+ * @names:	array
+ * @errs:	one each
+ */
+struct starting {
+	struct startset *s;
+	struct instance *in;
+	const json_t *names;
+	struct lab_err *errs;
+};
 
-	snprintf(step, sizeof(step), "%s waits for its needs", name);
-	service_set_state(s->d, in, name, "waiting", "");
-	job_item_step(s->job, item, step, 0);
-	r = wait_for_services(s, service, err);
+static int start_service(struct startset *s, struct instance *in, struct job_item *item,
+			 const char *name, struct lab_err *err)
+{
+	autojson json_t *service = NULL;
+	int r = service_load(&s->d->paths, name, &service, err);
+
+	if (r < 0)
+		return r;
+	job_item_step(s->job, item, "wait for its needs", 0);
+	r = wait_for_services(s, service, err) ?: take_slot(s, err);
 	if (r < 0) {
 		lab_wrap(err, r, "service %s", name);
-		service_set_state(s->d, in, name, "failed", err->text);
-		return r;
-	}
-	r = take_slot(s, err);
-	if (r < 0) {
 		service_set_state(s->d, in, name, "failed", err->text);
 		return r;
 	}
@@ -257,32 +262,46 @@ static int start_service(struct startset *s, struct instance *in, struct job_ite
 	return r;
 }
 
-/* One that fails takes with it those that need it, and nothing else */
-static int start_services(struct startset *s, struct instance *in, struct job_item *item,
-			  struct lab_err *err)
+static void start_nth(void *arg, size_t i)
 {
-	autojson json_t *set = NULL;
-	int first = service_set(s->d, in->lab->spec, &set, err);
-	const json_t *each;
-	size_t i;
+	struct starting *t = arg;
+	const char *name = json_string_value(json_array_get(t->names, i));
+	struct job_item *item = job_add_item(t->s->job, "%s on %s", name, t->in->name);
+	int r = start_service(t->s, t->in, item, name, &t->errs[i]);
 
-	json_array_foreach(set, i, each) {
-		const char *name = json_string_value(json_object_get(each, "name"));
-		struct lab_err why = LAB_ERR_INIT;
-		autojson json_t *service = NULL;
-		int r;
+	/* words of tries that succeeded in the end do not count */
+	t->errs[i].code = MIN(r, 0);
+	job_item_end(t->s->job, item, r);
+}
 
-		if (!service_carried(in, name) || first == -ECANCELED || first == -ECHILD)
-			continue;
-		r = service_load(&s->d->paths, name, &service, &why);
-		if (!r)
-			r = start_service(s, in, item, service, &why);
-		if (r < 0 && !first) {
-			first = r;
-			*err = why;
-		}
-	}
-	return first;
+/* That of a service which has itself failed, not for the lack of another */
+static int first_failed(const struct starting *t, size_t n, struct lab_err *err)
+{
+	const struct lab_err *first = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (t->errs[i].code && (!first || first->code == -ENODATA))
+			first = &t->errs[i];
+	if (!first)
+		return 0;
+	*err = *first;
+	return first->code;
+}
+
+/* One that fails takes with it those that need it, and nothing else */
+static int start_services(struct startset *s, struct instance *in, struct lab_err *err)
+{
+	const json_t *names = service_names(in), *name;
+	size_t i, n = json_array_size(names);
+	autofree struct lab_err *errs = calloc(n, sizeof(*errs));
+	struct starting t = { s, in, names, errs };
+
+	if (!errs)
+		return lab_fail(err, -ENOMEM, "out of memory");
+	json_array_foreach(names, i, name)
+		service_set_state(s->d, in, json_string_value(name), "waiting", "");
+	work_fan_out(n, start_nth, &t);
+	return first_failed(&t, n, err);
 }
 
 static int start(struct startset *s, struct instance *in, struct job_item *item,
@@ -294,7 +313,8 @@ static int start(struct startset *s, struct instance *in, struct job_item *item,
 		r = boot(s, in, item, err);
 	if (r < 0 || !json_array_size(service_names(in)))
 		return r;
-	r = start_services(s, in, item, err);
+	job_item_step(s->job, item, "services", 0);
+	r = start_services(s, in, err);
 	if (!r)
 		r = boot_wait_ready(s->d, s->job, in, item, err);
 	if (!r)

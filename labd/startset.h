@@ -27,9 +27,8 @@ void startset_done(struct startset *s);
 
 /**
  * startset_run() - Start all members and wait until they are ready
- * Each waits for its needs; how many boot or start a service at the same time is
- * bounded. Each starts its services one by one, all instances in one order, so that none
- * waits in a circle. One that fails takes with it those that need it, and nothing else.
+ * Each waits for its needs, and so does each service; how many boot or start a service at
+ * the same time is bounded. One that fails takes with it those that need it, and nothing else.
  *
  * Return: 0, or the first failure; @err lists all of them
  */
