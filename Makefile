@@ -71,7 +71,7 @@ all: $(addprefix $(BUILD)/,$(PROGRAMS)) $(BUILD)/labram.so
 .PHONY: help
 help:
 	@echo "Build:   all clean dist install uninstall man    (V=1, CC=, CFLAGS=, BUILD=, PREFIX=, DESTDIR=)"
-	@echo "Try:     demo demo-down deps    (PROFILE=identity)"
+	@echo "Try:     demo demo-down deps    (PROFILE=core, identity, spread)"
 	@echo "Test:    check check-unit check-asan check-slow check-cloud fuzz bench bench-NAME    (TESTS=, TEST_JOBS=2)"
 	@echo "Inspect: lint clang-tidy cppcheck shellcheck codespell format-check headers symbols"
 
@@ -174,6 +174,7 @@ bench: deps bench-deps
 	$(AGAIN) all tests
 	@$(RUN_TESTS) --bench $(TESTS)
 
+bench-cloud: cloud-deps
 bench-%: deps bench-deps
 	$(AGAIN) all tests
 	@$(RUN_TESTS) --bench 'bench/$**'
@@ -376,7 +377,8 @@ dist:
 # ---- demo ------------------------------------------------------------------
 
 .PHONY: demo demo-down
-demo: deps
+# the cloud is asked by its own client
+demo: deps $(if $(filter identity,$(PROFILE)),,cloud-deps)
 	$(AGAIN) all
 	@BUILD=$(BUILD) stack/demo up
 
