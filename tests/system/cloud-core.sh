@@ -25,7 +25,7 @@ NEUTRON=$(openstack endpoint list --service neutron --interface public -f value 
 FLOATING=$(openstack floating ip list -f value -c "Floating IP Address")
 labctl golden core
 
-# cloud PATH: of one of its APIs, with the token of before the golden
+# cloud URL: of one of its APIs, with the token of before the golden
 cloud()
 {
 	curl -sS --fail-with-body --max-time 5 -H "X-Auth-Token: $TOKEN" "$1"
@@ -51,6 +51,25 @@ for ((i = 1; i <= ROUNDS; i++)); do
 	# what was up minutes ago by the host's clock was so just now by the lab's
 	[ $i != 10 ] || pause 180
 done
+
+# ---- the queue is restarted: all find it again
+
+guest core/controller systemctl restart rabbitmq-server
+wait_for "services and agents to be up without the old queue" 300 all_up
 labctl check core
+
+# ---- the compute node is lost while the server runs on it
+
+compute_is()
+{
+	[ "$(cloud "$NOVA/os-services?binary=nova-compute" | jq -r '.services[].state')" = "$1" ]
+}
+
+kill -9 "$(inst core/compute1 pid)"
+wait_state core/compute1 failed
+wait_for "the cloud to tell that it is down" 60 compute_is down
+labctl up core
+wait_for "services and agents to be up again" 120 all_up
+wait_for "the server to answer again" 900 answers
 check_eq "state" up "$(api GET /v1/labs/core | jq -r .state)"
 labctl down core
