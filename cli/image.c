@@ -6,6 +6,7 @@
 #include "cli/ls.h"
 #include "cli/show.h"
 #include "cli/source.h"
+#include "cli/table.h"
 
 #include "lib/util.h"
 
@@ -13,7 +14,7 @@
 #include <string.h>
 
 struct options {
-	bool force, lock, consume, detach, yes;
+	bool force, lock, consume, detach, yes, lab;
 	const char *format;
 };
 
@@ -136,16 +137,45 @@ static int destroy(struct cli *cli, char **args, int n, const struct options *op
 	return code;
 }
 
-static int lock(struct cli *cli, char **args, int n, const struct options *opt)
+static int lock_one(struct cli *cli, const char *name, const struct options *opt)
 {
 	char path[CLIENT_PATH];
 	uint64_t id = 0;
-	int r = image_path(cli, path, "/v1/images/%s/lock", args[0]);
+	int r = image_path(cli, path, "/v1/images/%s/lock", name);
 
-	(void)n;
 	if (!r)
 		r = cli_job(cli, "POST", path, json_object(), &id);
 	return cli_job_end(cli, r, id, opt->detach);
+}
+
+/* The images of a lab's instances, each once */
+static int lock_lab(struct cli *cli, const char *lab, const struct options *opt)
+{
+	autojson json_t *instances = NULL, *done = json_object();
+	char path[CLIENT_PATH];
+	const json_t *in;
+	size_t i;
+	int r = image_path(cli, path, "/v1/labs/%s/instances", lab), code = CLI_OK;
+
+	if (!r)
+		r = cli_call(cli, "GET", path, NULL, &instances);
+	if (r < 0)
+		return cli_end(cli, r);
+	json_array_foreach(instances, i, in) {
+		const char *image = cell_string(in, "image");
+
+		if (code || !*image || json_object_get(done, image))
+			continue;
+		json_object_set_new(done, image, json_true());
+		code = lock_one(cli, image, opt);
+	}
+	return code;
+}
+
+static int lock(struct cli *cli, char **args, int n, const struct options *opt)
+{
+	(void)n;
+	return opt->lab ? lock_lab(cli, args[0], opt) : lock_one(cli, args[0], opt);
 }
 
 static int show(struct cli *cli, char **args, int n, const struct options *opt)
@@ -239,17 +269,16 @@ static int run_verb(struct cli *cli, int argc, char **argv, const struct options
 
 static int run_image(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "force", no_argument, NULL, 'f' },
-						 { "lock", no_argument, NULL, 'l' },
-						 { "consume", no_argument, NULL, 'c' },
-						 { "format", required_argument, NULL, 'F' },
-						 { "detach", no_argument, NULL, 'd' },
-						 { "yes", no_argument, NULL, 'y' },
-						 CLI_LONG };
+	static const struct option options[] = {
+		{ "force", no_argument, NULL, 'f' },   { "lock", no_argument, NULL, 'l' },
+		{ "consume", no_argument, NULL, 'c' }, { "format", required_argument, NULL, 'F' },
+		{ "detach", no_argument, NULL, 'd' },  { "lab", no_argument, NULL, 'L' },
+		{ "yes", no_argument, NULL, 'y' },     CLI_LONG
+	};
 	struct options opt = { 0 };
 	int c;
 
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "flcF:dy", options)) != -1) {
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "flLcF:dy", options)) != -1) {
 		if (c == '?')
 			return cli->exit;
 		opt.force = opt.force || c == 'f';
@@ -257,6 +286,7 @@ static int run_image(struct cli *cli, int argc, char **argv)
 		opt.consume = opt.consume || c == 'c';
 		opt.detach = opt.detach || c == 'd';
 		opt.yes = opt.yes || c == 'y';
+		opt.lab = opt.lab || c == 'L';
 		if (c == 'F')
 			opt.format = optarg;
 	}
@@ -277,6 +307,7 @@ const struct command cmd_image = {
 		   "  ls, rm NAME..., show NAME, manifest NAME, log NAME\n\n"
 		   "  -f, --force        build: although it is there already\n"
 		   "  -l, --lock         build: and lock\n"
+		   "  -L, --lab          lock: NAME is a lab, and all its images are meant\n"
 		   "  -F, --format F     import, export: qcow2 or raw (default: by the file's "
 		   "ending)\n"
 		   "  -c, --consume      import: remove the file when done\n"

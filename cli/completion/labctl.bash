@@ -95,7 +95,11 @@ _labctl_words()
 			_labctl_files "$cur"
 			;;
 		1,import | 2,export) _labctl_files "$cur" ;;
-		*,rm | 1,export | 1,lock | 1,show | 1,manifest | 1,log) _labctl_ask ls images ;;
+		1,lock)
+			_labctl_ask ls images
+			_labctl_ask ls labs
+			;;
+		*,rm | 1,export | 1,show | 1,manifest | 1,log) _labctl_ask ls images ;;
 		esac
 		;;
 	trash)
