@@ -115,7 +115,7 @@ json_t *stepfile_program(struct ydoc *doc, const struct ynode *n)
 	}
 	if (!ydoc_text(doc, n, "a list of words, or a text for sh", &text))
 		return NULL;
-	return json_pack("{s:[s, s, s], s:b}", "argv", "sh", "-c", text, "shell", 1);
+	return json_pack("{s:[s, s, s], s:b}", "argv", "sh", "-ec", text, "shell", 1);
 }
 
 /* ---- kinds ------------------------------------------------------------------------- */
