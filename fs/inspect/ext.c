@@ -185,6 +185,17 @@ int ext_inode(const struct ext *x, uint32_t ino, union ext_inode *ret)
 	return ret->base.i_links_count && ret->base.i_mode & S_IFMT ? 0 : -EUCLEAN;
 }
 
+uint64_t ext_where(const struct ext *x, uint32_t ino, uint32_t *ret_size)
+{
+	const struct ext2_super_block *sb = x->fs->super;
+	dgrp_t group = (ino - 1) / sb->s_inodes_per_group;
+	uint64_t table = group < x->fs->group_desc_count ? ext2fs_inode_table_loc(x->fs, group) : 0;
+
+	*ret_size = EXT2_INODE_SIZE(x->fs->super);
+	return x->start + table * x->fs->blocksize +
+	       (uint64_t)((ino - 1) % sb->s_inodes_per_group) * *ret_size;
+}
+
 /* Seconds and nanoseconds: two more bits of the one, 30 of the other, if there is room */
 static int64_t get_time(const union ext_inode *in, uint32_t low, uint32_t extra, size_t end,
 			uint32_t *ret_ns)
