@@ -224,7 +224,7 @@ static void put_times(const union ext_inode *in, struct inspect_attr *ret)
 }
 
 /* Devices are in i_block: the old, small numbers, or the new ones behind a zero */
-static uint32_t device(const struct ext2_inode *in)
+uint32_t ext_device(const struct ext2_inode *in)
 {
 	uint32_t old = in->i_block[0], new = in->i_block[1];
 
@@ -259,7 +259,7 @@ int ext_attr(struct ext *x, uint32_t ino, uint32_t depth, struct inspect_attr *r
 		.gid = inode_gid(in.base),
 		.size = size_of(x, &in.base),
 		.blocks = ext2fs_get_stat_i_blocks(x->fs, &in.base),
-		.rdev = device(&in.base),
+		.rdev = ext_device(&in.base),
 		.blksize = x->fs->blocksize,
 	};
 	/* As the kernel says it of a file that is in the inode itself */

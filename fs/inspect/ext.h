@@ -81,6 +81,9 @@ int ext_inode(const struct ext *x, uint32_t ino, union ext_inode *ret);
  */
 int ext_attr(struct ext *x, uint32_t ino, uint32_t depth, struct inspect_attr *ret);
 
+/** ext_device() - What a device stands for, as makedev() has it; 0: it is none */
+uint32_t ext_device(const struct ext2_inode *in);
+
 void ext_statfs(const struct ext *x, struct inspect_statfs *ret);
 
 /** ext_lookup() - The inode number of a name; 0, -ENOENT, -ENOTDIR, -EUCLEAN, -EIO, -ENOMEM */
