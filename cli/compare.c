@@ -123,10 +123,13 @@ static int start(const struct compare *cmp, const json_t *from, const json_t *to
 
 /* ---- what it says -------------------------------------------------------------------- */
 
-/** struct message - with room for the NUL of each text */
+/**
+ * struct message - as it came, and its texts with a NUL
+ * @c:		the same as @raw
+ */
 struct message {
-	struct inspect_change c;
-	char text[INSPECT_REPLY];
+	const struct inspect_change *c;
+	char raw[INSPECT_REPLY] __attribute__((aligned(8)));
 	char path[INSPECT_PATH], target[2][INSPECT_TARGET];
 };
 
@@ -142,8 +145,8 @@ static bool take_text(char *to, size_t room, const char *from, size_t len)
 /* Whether it has the form of a message; then its texts are taken out of it */
 static bool parse(struct message *m, size_t len)
 {
-	const struct inspect_change *c = &m->c;
-	const char *at = m->text;
+	const struct inspect_change *c = m->c;
+	const char *at = c->text;
 
 	if (len < sizeof(*c) || c->found >= INSPECT_FOUND || c->path_len > INSPECT_PATH ||
 	    c->target_len[0] > INSPECT_TARGET || c->target_len[1] > INSPECT_TARGET ||
@@ -162,12 +165,12 @@ static bool parse(struct message *m, size_t len)
 
 static void show_progress(const struct compare *cmp, const struct message *m)
 {
-	autofree char *path = text_escape(m->path, m->c.path_len);
+	autofree char *path = text_escape(m->path, m->c->path_len);
 	char words[METER_TEXT];
 
 	if (!cmp->meter)
 		return;
-	snprintf(words, sizeof(words), "%s: %" PRIu64 " names, %.300s", cmp->name, m->c.names,
+	snprintf(words, sizeof(words), "%s: %" PRIu64 " names, %.300s", cmp->name, m->c->names,
 		 path ? path : "");
 	meter_show(cmp->meter, words);
 }
@@ -175,17 +178,17 @@ static void show_progress(const struct compare *cmp, const struct message *m)
 /* 1: it was the last */
 static int take(struct compare *cmp, struct message *m, size_t len)
 {
-	struct compare_change change = { &m->c, m->path, { m->target[0], m->target[1] } };
+	struct compare_change change = { m->c, m->path, { m->target[0], m->target[1] } };
 
 	if (!parse(m, len))
 		return lab_fail(&cmp->cli->err, -EPROTO,
 				"%s: the disks' reader gave an answer that makes no sense",
 				cmp->name);
-	if (m->c.found == INSPECT_END) {
-		cmp->found = cmp->found || m->c.what;
+	if (m->c->found == INSPECT_END) {
+		cmp->found = cmp->found || m->c->what;
 		return 1;
 	}
-	if (m->c.found == INSPECT_PROGRESS)
+	if (m->c->found == INSPECT_PROGRESS)
 		show_progress(cmp, m);
 	else
 		cmp->take(cmp->arg, &change);
@@ -194,13 +197,14 @@ static int take(struct compare *cmp, struct message *m, size_t len)
 
 static ssize_t receive(int sock, struct message *m)
 {
-	struct iovec v[] = { { &m->c, sizeof(m->c) }, { m->text, sizeof(m->text) } };
-	struct msghdr h = { .msg_iov = v, .msg_iovlen = ARRAY_SIZE(v) };
+	struct iovec v = { m->raw, sizeof(m->raw) };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1 };
 	ssize_t n;
 
 	do
 		n = recvmsg(sock, &h, 0);
 	while (n < 0 && errno == EINTR && !meter_interrupted());
+	m->c = (const void *)m->raw;
 	return n < 0 ? -errno : n;
 }
 

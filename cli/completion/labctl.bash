@@ -101,6 +101,7 @@ _labctl_words()
 		;;
 	diff)
 		[ "$n" = 0 ] || echo now
+		[ "$n" != 2 ] || compopt -o nospace
 		[ "$n" -gt 1 ] || _labctl_snapshots "$n"
 		[ "$n" = 0 ] || _labctl_ask ls instances | sed 's,.*/,,; s,$,:/,' | sort -u
 		;;

@@ -37,19 +37,19 @@ static int open_side(struct diff *d, struct pair *p, size_t i)
 }
 
 /* Whether what is in one place of both filesystems means the same */
-static bool are_alike(const struct diff *d, const struct pair *p)
+static bool are_alike(const struct diff *d)
 {
 	const struct ext2_super_block *a, *b;
 
-	if (!d->fs[0] || !d->fs[1] || p->part[0]->start != p->part[1]->start)
+	if (!d->fs[0] || !d->fs[1] || d->fs[0]->start != d->fs[1]->start)
 		return false;
 	a = d->fs[0]->fs->super;
 	b = d->fs[1]->fs->super;
+	/* That a journal is to be replayed changes what blocks should hold, not what they mean */
 	return a->s_log_block_size == b->s_log_block_size && a->s_rev_level == b->s_rev_level &&
 	       a->s_inode_size == b->s_inode_size && a->s_feature_compat == b->s_feature_compat &&
-	       (a->s_feature_incompat ^ b->s_feature_incompat) ==
-		       ((a->s_feature_incompat ^ b->s_feature_incompat) &
-			EXT3_FEATURE_INCOMPAT_RECOVER) &&
+	       !((a->s_feature_incompat ^ b->s_feature_incompat) &
+		 ~EXT3_FEATURE_INCOMPAT_RECOVER) &&
 	       a->s_feature_ro_compat == b->s_feature_ro_compat;
 }
 
@@ -103,7 +103,7 @@ static int compare_pair(struct diff *d, struct pair *p)
 		r = open_side(d, p, i);
 	if (r < 0 || p->state[0] == BROKEN || p->state[1] == BROKEN)
 		return r;
-	d->alike = are_alike(d, p);
+	d->alike = are_alike(d);
 	if ((p->state[0] == EXT && (p->state[1] == EXT || is_empty(p->state[1]))) ||
 	    (p->state[1] == EXT && is_empty(p->state[0])))
 		return diff_walk(d);

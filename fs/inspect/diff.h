@@ -76,7 +76,7 @@ int diff_walk(struct diff *d);
 int diff_files(struct diff *d, const uint32_t ino[2], const union ext_inode *in, bool shared);
 
 /** diff_bytes() - The same of parts of the disks */
-int diff_bytes(struct diff *d, const uint64_t at[2], uint64_t len);
+int diff_bytes(struct diff *d, const uint64_t at[2], uint64_t size);
 
 /* Messages; 0 or -EPIPE */
 

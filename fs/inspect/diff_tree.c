@@ -5,6 +5,7 @@
 
 #include "lib/util.h"
 
+#include <assert.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -146,6 +147,7 @@ static int step(struct diff *d, const struct sight *dir, const struct ext_name *
 	struct sight s = { 0 };
 	int r;
 
+	assert(n);
 	for (size_t i = 0; i < 2; i++) {
 		s.ino[i] = name[i] ? name[i]->ino : 0;
 		s.dir[i] = name[i] ? dir->ino[i] : 0;

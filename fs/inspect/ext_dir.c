@@ -314,6 +314,7 @@ int ext_names(const struct ext *x, uint32_t dir, struct ext_names *ret)
 
 	if (r < 0)
 		return r;
+	assert(d);
 	names.v = calloc(d->n + 1, sizeof(*names.v));
 	if (!names.v)
 		return -ENOMEM;

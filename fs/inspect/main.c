@@ -211,19 +211,18 @@ static int receive_question(struct inspect_diff *q)
 /* In place of a comparison */
 static void refuse_change(int code, const char *text)
 {
-	static struct {
-		struct inspect_change head;
-		char text[LAB_ERR_TEXT];
-	} message;
+	static char message[sizeof(struct inspect_change) + LAB_ERR_TEXT]
+		__attribute__((aligned(8)));
+	struct inspect_change *c = (void *)message;
 
-	message.head = (struct inspect_change){ .found = INSPECT_TROUBLE,
-						.part = INSPECT_RAW,
-						.error = code,
-						.target_len = { (uint32_t)strlen(text), 0 } };
-	memcpy(message.text, text, strlen(text));
-	(void)send_reply(&message, sizeof(message.head) + strlen(text));
-	message.head = (struct inspect_change){ .found = INSPECT_END, .part = INSPECT_RAW };
-	(void)send_reply(&message.head, sizeof(message.head));
+	*c = (struct inspect_change){ .found = INSPECT_TROUBLE,
+				      .part = INSPECT_RAW,
+				      .error = code,
+				      .target_len = { (uint32_t)strlen(text), 0 } };
+	memcpy(c->text, text, strlen(text));
+	(void)send_reply(c, sizeof(*c) + strlen(text));
+	*c = (struct inspect_change){ .found = INSPECT_END, .part = INSPECT_RAW };
+	(void)send_reply(c, sizeof(*c));
 }
 
 static int open_both(const struct sources files[2], struct diff *d, struct parts parts[2],

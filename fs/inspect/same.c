@@ -39,7 +39,7 @@ static int add_span(struct same *s, uint64_t at, uint64_t end)
 /* Whether it is shared at @at, and how far that goes; what is damaged is not */
 static int look(struct disk *a, struct disk *b, uint64_t at, uint64_t len, uint64_t *ret_len)
 {
-	struct inspect_run x, y;
+	struct inspect_run x = { 0 }, y = { 0 };
 	int r = disk_map(a, at, len, &x);
 
 	if (!r)

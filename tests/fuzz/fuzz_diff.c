@@ -58,9 +58,10 @@ static void compare(struct disk *disk[2], const int fd[2], bool part)
 {
 	static struct diff d;
 	static struct inspect_diff q;
-	struct parts parts[2];
-	unsigned int left = MAX_MESSAGES;
+	static struct parts parts[2];
+	static unsigned int left;
 
+	left = MAX_MESSAGES;
 	q = (struct inspect_diff){ .part = INSPECT_RAW };
 	if (part) {
 		memcpy(q.path, "/a/b", 4);
