@@ -42,13 +42,15 @@ PROGRAMS = labd labctl labfs labkeeper labbuild labinspect
 lib_SRC = $(wildcard lib/*.c)
 # the client of the keeper is labd's and labctl's; everything else in netns/ is the keeper
 netns_CLIENT = netns/keeper.c
+# likewise: labfs and labctl start labinspects
+inspect_CLIENT = fs/inspect/client.c
 images_SRC = $(filter-out images/labbuild.c,$(wildcard images/*.c))
 labd_SRC = $(wildcard labd/*.c) $(netns_CLIENT)
-labctl_SRC = $(wildcard cli/*.c) $(netns_CLIENT)
-labfs_SRC = $(wildcard fs/*.c)
+labctl_SRC = $(wildcard cli/*.c) $(netns_CLIENT) $(inspect_CLIENT)
+labfs_SRC = $(wildcard fs/*.c) $(inspect_CLIENT)
 labkeeper_SRC = $(filter-out $(netns_CLIENT),$(wildcard netns/*.c))
 labbuild_SRC = $(wildcard images/labbuild.c) $(wildcard images/builder/*.c)
-labinspect_SRC = $(wildcard fs/inspect/*.c)
+labinspect_SRC = $(filter-out $(inspect_CLIENT),$(wildcard fs/inspect/*.c))
 
 labd_PKGS = libsystemd jansson sqlite3 libmicrohttpd yaml-0.1 libcrypto libseccomp libarchive libcrypt libpcap
 labctl_PKGS = jansson libcurl smartcols libcrypto yaml-0.1 libarchive

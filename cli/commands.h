@@ -16,7 +16,8 @@ extern const struct command cmd_check;
 extern const struct command cmd_env, cmd_run, cmd_openstack; /* env.c, run.c */
 extern const struct command cmd_start, cmd_stop, cmd_kill; /* act.c */
 extern const struct command cmd_pause, cmd_resume, cmd_reboot; /* act.c */
-extern const struct command cmd_snapshot, cmd_image, cmd_trash, cmd_capture, cmd_screenshot;
+extern const struct command cmd_snapshot, cmd_diff, cmd_image, cmd_trash, cmd_capture,
+	cmd_screenshot;
 extern const struct command cmd_mount, cmd_umount; /* mount.c */
 extern const struct command cmd_jobs, cmd_wait, cmd_cancel; /* jobs.c */
 extern const struct command cmd_test;

@@ -12,14 +12,15 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&cmd_up,    &cmd_down,	  &cmd_reset,	   &cmd_rm,	   &cmd_plan,	&cmd_status,
-	&cmd_ls,    &cmd_show,	  &cmd_exec,	   &cmd_cp,	   &cmd_edit,	&cmd_console,
-	&cmd_logs,  &cmd_capture, &cmd_screenshot, &cmd_start,	   &cmd_stop,	&cmd_kill,
-	&cmd_pause, &cmd_resume,  &cmd_reboot,	   &cmd_snapshot,  &cmd_golden, &cmd_suspend,
-	&cmd_clone, &cmd_export,  &cmd_import,	   &cmd_image,	   &cmd_trash,	&cmd_check,
-	&cmd_test,  &cmd_env,	  &cmd_run,	   &cmd_openstack, &cmd_mount,	&cmd_umount,
-	&cmd_jobs,  &cmd_wait,	  &cmd_cancel,	   &cmd_events,	   &cmd_doctor, &cmd_version,
-	&cmd_help,  NULL,
+	&cmd_up,     &cmd_down,	    &cmd_reset,	  &cmd_rm,	&cmd_plan,
+	&cmd_status, &cmd_ls,	    &cmd_show,	  &cmd_exec,	&cmd_cp,
+	&cmd_edit,   &cmd_console,  &cmd_logs,	  &cmd_capture, &cmd_screenshot,
+	&cmd_start,  &cmd_stop,	    &cmd_kill,	  &cmd_pause,	&cmd_resume,
+	&cmd_reboot, &cmd_snapshot, &cmd_diff,	  &cmd_golden,	&cmd_suspend,
+	&cmd_clone,  &cmd_export,   &cmd_import,  &cmd_image,	&cmd_trash,
+	&cmd_check,  &cmd_test,	    &cmd_env,	  &cmd_run,	&cmd_openstack,
+	&cmd_mount,  &cmd_umount,   &cmd_jobs,	  &cmd_wait,	&cmd_cancel,
+	&cmd_events, &cmd_doctor,   &cmd_version, &cmd_help,	NULL,
 };
 
 const struct command *const *cli_commands(void)

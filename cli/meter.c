@@ -5,6 +5,7 @@
 
 #include "cli/progress.h"
 #include "lib/num.h"
+#include "lib/text.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -56,12 +57,10 @@ const char *meter_text(char *buf, const struct meter *m, uint64_t now)
 	return buf;
 }
 
-static void paint(struct meter *m, uint64_t now)
+static void paint(struct meter *m, char text[METER_TEXT])
 {
 	struct winsize size = { 0 };
-	char text[METER_TEXT];
 
-	meter_text(text, m, now);
 	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col)
 		size.ws_col = 80;
 	progress_cut(text, size.ws_col - 1);
@@ -72,13 +71,27 @@ static void paint(struct meter *m, uint64_t now)
 void meter_add(struct meter *m, uint64_t bytes)
 {
 	uint64_t now = num_now_us();
+	char text[METER_TEXT];
 
 	m->done += bytes;
 	if (m->quiet || now - m->begin < FIRST_US ||
 	    (m->shown && now - m->shown < (m->live ? PAINT_US : PRINT_US)))
 		return;
 	m->shown = now;
-	paint(m, now);
+	meter_text(text, m, now);
+	paint(m, text);
+}
+
+void meter_show(struct meter *m, const char *words)
+{
+	uint64_t now = num_now_us();
+	char text[METER_TEXT];
+
+	if (!m->live || now - m->begin < FIRST_US || now - m->shown < PAINT_US)
+		return;
+	m->shown = now;
+	text_copy(text, sizeof(text), words);
+	paint(m, text);
 }
 
 void meter_end(struct meter *m)

@@ -25,6 +25,9 @@ void meter_begin(struct meter *m, bool quiet);
 /** meter_add() - So many bytes more */
 void meter_add(struct meter *m, uint64_t bytes);
 
+/** meter_show() - Where something is that has no end that is known; on a terminal only */
+void meter_show(struct meter *m, const char *words);
+
 /** meter_end() - Take the line off the terminal */
 void meter_end(struct meter *m);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* snapshot_show.c - labctl snapshot show, diff: what a snapshot holds, how two differ */
 #define _GNU_SOURCE
+#include "cli/compare.h"
 #include "cli/snapshot.h"
 
 #include "cli/table.h"
@@ -67,10 +68,80 @@ int snapshot_show(struct cli *cli, const struct object *o)
 	return cli_end(cli, print_parts(obj));
 }
 
+/* ---- files -------------------------------------------------------------------------- */
+
+/** struct count - of files of an instance */
+struct count {
+	uint64_t n[3]; /* by enum inspect_found: added, removed, changed */
+	bool trouble;
+};
+
+static void count_change(void *arg, const struct compare_change *change)
+{
+	struct count *count = arg;
+
+	if (change->c->found <= INSPECT_CHANGED)
+		count->n[change->c->found]++;
+	else
+		count->trouble = count->trouble || change->c->found == INSPECT_TROUBLE;
+}
+
+static int count_disk(struct cli *cli, const char *lab, const char *const snapshots[2],
+		      const char *instance, const char *disk, struct count *count)
+{
+	struct compare cmp = { .cli = cli,
+			       .name = instance,
+			       .part = INSPECT_RAW,
+			       .take = count_change,
+			       .arg = count };
+	autojson json_t *from = NULL, *to = NULL;
+	int r = compare_chain(cli, lab, snapshots[0], instance, disk, &from);
+
+	if (!r)
+		r = compare_chain(cli, lab, snapshots[1], instance, disk, &to);
+	return r < 0 ? r : compare_run(&cmp, from, to);
+}
+
+/* Put "files" into the instance's object, if all of its disks could be read */
+static void count_files(struct cli *cli, const char *lab, const char *const snapshots[2],
+			json_t *in)
+{
+	struct count count = { 0 };
+	const json_t *disk;
+	size_t i;
+
+	json_array_foreach(json_object_get(in, "disks"), i, disk) {
+		if (cell_number(disk, "written") <= 0)
+			continue;
+		if (count_disk(cli, lab, snapshots, cell_string(in, "name"),
+			       cell_string(disk, "name"), &count) < 0)
+			count.trouble = true;
+		cli->err.code = 0;
+	}
+	if (!count.trouble && json_object_get(in, "disks"))
+		json_object_set_new(in, "files",
+				    json_pack("{s:I s:I s:I}", "added",
+					      (json_int_t)count.n[INSPECT_ADDED], "removed",
+					      (json_int_t)count.n[INSPECT_REMOVED], "changed",
+					      (json_int_t)count.n[INSPECT_CHANGED]));
+}
+
+static const char *files_text(char buf[CELL_TEXT], const json_t *in)
+{
+	const json_t *files = json_object_get(in, "files");
+
+	buf[0] = '\0';
+	if (files)
+		snprintf(buf, CELL_TEXT, "%.0f",
+			 cell_number(files, "added") + cell_number(files, "removed") +
+				 cell_number(files, "changed"));
+	return buf;
+}
+
 static int print_diff(const json_t *obj)
 {
-	static const char *const headings[] = { "INSTANCE", "CHANGE",		">PAGES",
-						">MEMORY",  "WRITTEN TO DISKS", NULL };
+	static const char *const headings[] = { "INSTANCE", "CHANGE",		">PAGES", ">MEMORY",
+						">FILES",   "WRITTEN TO DISKS", NULL };
 	struct table *t = table_new(headings);
 	const json_t *in;
 	size_t i;
@@ -79,13 +150,13 @@ static int print_diff(const json_t *obj)
 		double pages = cell_number(in, "pages");
 		autojson json_t *bytes =
 			json_pack("{s:I}", "v", (json_int_t)(pages * cell_number(in, "page_size")));
-		char count[CELL_TEXT], memory[CELL_TEXT], disks[DISKS_TEXT];
+		char count[CELL_TEXT], memory[CELL_TEXT], disks[DISKS_TEXT], files[CELL_TEXT];
 		const char *change = cell_string(in, "change");
-		const char *cells[] = { cell_string(in, "name"),
-					strcmp(change, "both") ? change : "",
-					cell_count(count, in, "pages"),
-					cell_size(memory, bytes, "v"),
-					disks_text(disks, in, "written") };
+		const char *cells[] = {
+			cell_string(in, "name"),	strcmp(change, "both") ? change : "",
+			cell_count(count, in, "pages"), cell_size(memory, bytes, "v"),
+			files_text(files, in),		disks_text(disks, in, "written")
+		};
 
 		(void)table_row(t, cells);
 	}
@@ -95,7 +166,10 @@ static int print_diff(const json_t *obj)
 int snapshot_diff(struct cli *cli, const struct object *to, const char *from)
 {
 	autojson json_t *obj = NULL;
+	const char *snapshots[2];
 	char path[CLIENT_PATH];
+	json_t *in;
+	size_t i;
 	int r = cli_call(cli, "GET",
 			 client_path(path, "/v1/labs/%s/snapshots/%s/diff/%s", to->lab, to->name,
 				     from ? from : "-"),
@@ -103,8 +177,15 @@ int snapshot_diff(struct cli *cli, const struct object *to, const char *from)
 
 	if (r < 0)
 		return cli_end(cli, r);
+	snapshots[0] = cell_string(obj, "from");
+	snapshots[1] = to->name;
+	json_array_foreach(json_object_get(obj, "instances"), i, in)
+		count_files(cli, to->lab, snapshots, in);
 	if (cli->json)
 		return cli_print_json(obj);
-	printf("%s: from %s to %s\n", to->lab, cell_string(obj, "from"), cell_string(obj, "to"));
-	return cli_end(cli, print_diff(obj));
+	printf("%s: from %s to %s\n", to->lab, snapshots[0], to->name);
+	r = print_diff(obj);
+	if (!cli->quiet)
+		printf("Which files: labctl diff %s/%s %s\n", to->lab, snapshots[0], to->name);
+	return cli_end(cli, r);
 }

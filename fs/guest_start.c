@@ -4,14 +4,11 @@
 #include "fs/guest_start.h"
 
 #include "fs/guest_child.h"
+#include "fs/inspect/client.h"
 #include "lib/util.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 /**
  * struct guest_start - shared by the loop and a worker; whoever is last frees it
@@ -33,27 +30,6 @@ static void start_free(struct guest_start *s)
 	free(s);
 }
 
-/*
- * The last part of the name is in a directory that the guest's QEMU may write to: it
- * may be anything by now.
- */
-static int open_file(const json_t *file, struct lab_err *err)
-{
-	const char *path = json_string_value(json_object_get(file, "path"));
-	const char *format = json_string_value(json_object_get(file, "format"));
-	autoclose int fd = -EBADF;
-	struct stat st;
-
-	if (!path || !format || strcmp(format, "qcow2") != 0)
-		return lab_fail(err, -EPROTO, "labd names a file that is not understood");
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0)
-		return lab_fail_errno(err, -errno, "%s", path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return lab_fail(err, -EUCLEAN, "%s is no regular file", path);
-	return steal_fd(&fd);
-}
-
 static int open_files(const json_t *answer, struct guest_chain **ret, struct lab_err *err)
 {
 	const json_t *files = json_object_get(answer, "files");
@@ -69,7 +45,7 @@ static int open_files(const json_t *answer, struct guest_chain **ret, struct lab
 		return lab_fail_errno(err, -ENOMEM, "opening the disk");
 	chain->refs = 1;
 	for (; chain->n < n; chain->n++) {
-		int fd = open_file(json_array_get(files, chain->n), err);
+		int fd = inspect_open_file(json_array_get(files, chain->n), err);
 
 		if (fd < 0) {
 			guest_chain_unref(chain);
@@ -181,58 +157,21 @@ int guest_start_take(struct guest_start *s, struct guest_chain **ret, struct lab
 
 /* ---- the process ----------------------------------------------------------------- */
 
-static int send_files(int sock, const struct guest_chain *chain)
-{
-	for (size_t at = 0; at < chain->n; at += INSPECT_BATCH) {
-		const struct inspect_files head = { .total = (uint32_t)chain->n };
-		int r = io_send_fds(sock, &head, sizeof(head), chain->fds + at,
-				    MIN(chain->n - at, (size_t)INSPECT_BATCH));
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* With the socket as descriptor 0, and no signal blocked or ignored */
-static int spawn(const char *exec, int sock, pid_t *ret, struct lab_err *err)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	char path[IO_PATH], name[] = "labinspect";
-	char *const argv[] = { name, NULL }, *const env[] = { NULL };
-	sigset_t none, all;
-	int r;
-
-	io_path(path, "%s/labinspect", exec);
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, sock, 0);
-	r = posix_spawn(ret, path, &actions, &attr, argv, env);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attr);
-	return r ? lab_fail_errno(err, -r, "%s", path) : 0;
-}
-
 int guest_start_process(const char *exec, const struct guest_chain *chain, int *ret_sock,
 			pid_t *ret_pid, struct lab_err *err)
 {
 	autoclose int ours = -EBADF, its = -EBADF;
+	char path[IO_PATH];
 	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return lab_fail_errno(err, -errno, "a socket to the disk's reader");
 	ours = pair[0];
 	its = pair[1];
-	r = send_files(ours, chain);
+	r = inspect_send_files(ours, chain->fds, chain->n);
 	if (r < 0)
 		return lab_fail_errno(err, r, "handing over the disk");
-	r = spawn(exec, its, ret_pid, err);
+	r = inspect_spawn(io_path(path, "%s/labinspect", exec), NULL, its, ret_pid, err);
 	if (!r)
 		*ret_sock = steal_fd(&ours);
 	return r;

@@ -78,6 +78,80 @@ char *text_clean(char *s)
 	return s;
 }
 
+/* Whether a character of three bytes writes the other way round, or begins a line */
+static bool reorders(const unsigned char *s)
+{
+	unsigned int c = (s[0] & 0xfU) << 12 | (s[1] & 0x3fU) << 6 | (s[2] & 0x3fU);
+
+	return (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
+/* As utf8_length(), of bytes that need not end in a NUL */
+static size_t character(const unsigned char *s, size_t len)
+{
+	unsigned char c[5] = { 0 };
+
+	memcpy(c, s, MIN(len, sizeof(c) - 1));
+	return utf8_length(c);
+}
+
+static char *put_escape(char *to, unsigned char c)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	*to++ = '\\';
+	if (c == '\\' || c == '\n' || c == '\t') {
+		*to++ = (char)(c == '\n' ? 'n' : c == '\t' ? 't' : c);
+		return to;
+	}
+	*to++ = 'x';
+	*to++ = digits[c >> 4];
+	*to++ = digits[c & 15];
+	return to;
+}
+
+char *text_escape(const void *data, size_t len)
+{
+	const unsigned char *s = data, *end = s + len;
+	char *text = malloc(4 * len + 1), *to = text;
+
+	if (!text)
+		return NULL;
+	while (s < end) {
+		size_t wide = character(s, (size_t)(end - s));
+
+		if (wide && !(wide == 3 && reorders(s))) {
+			memcpy(to, s, wide);
+			to += wide;
+			s += wide;
+		} else if (*s >= ' ' && *s < 0x7f && *s != '\\') {
+			*to++ = (char)*s++;
+		} else {
+			to = put_escape(to, *s++);
+		}
+	}
+	*to = '\0';
+	return text;
+}
+
+bool text_is_utf8(const void *data, size_t len)
+{
+	const unsigned char *s = data, *end = s + len;
+
+	while (s < end) {
+		size_t wide = *s < 0x80 ? 1 : character(s, (size_t)(end - s));
+
+		/* C1 controls are valid as such */
+		if (!wide && end - s >= 2 && *s == 0xc2 && (s[1] & 0xc0) == 0x80)
+			wide = 2;
+		if (!wide)
+			return false;
+		s += wide;
+	}
+	return true;
+}
+
 /* Read the file's last bytes, from the begin of a line on if possible */
 static size_t read_end(const char *path, off_t from, char *buf, size_t len)
 {

@@ -3,6 +3,7 @@
 #ifndef LIB_TEXT_H
 #define LIB_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -15,6 +16,19 @@
  * Return: @s
  */
 char *text_clean(char *s);
+
+/**
+ * text_escape() - Bytes that may be anything as one line that says what they are
+ *
+ * Backslashes, control characters, invalid UTF-8, and characters that reorder a line or break
+ * it, become \\, \n, \t and \xHH.
+ *
+ * Return: malloced, NULL without memory
+ */
+char *text_escape(const void *data, size_t len);
+
+/** text_is_utf8() - Whether JSON takes it */
+bool text_is_utf8(const void *data, size_t len);
 
 /**
  * text_tail() - The last lines of a file, cleaned

@@ -20,6 +20,18 @@ _labctl_instances()
 	esac
 }
 
+# LAB/SNAPSHOT; the lab need be said only once
+_labctl_snapshots()
+{
+	local labs
+	_labctl_ask ls snapshots
+	labs=$(_labctl_ask ls labs)
+	case $1,$labs in
+	0,*$'\n'*) ;;
+	*) _labctl_ask ls snapshots | sed 's,.*/,,' | sort -u ;;
+	esac
+}
+
 _labctl_files()
 {
 	compopt -o filenames 2>/dev/null
@@ -86,6 +98,12 @@ _labctl_words()
 		*) _labctl_ask ls labs
 			[ "$verb" = create ] || _labctl_ask ls snapshots ;;
 		esac
+		;;
+	diff)
+		[ "$n" = 0 ] || echo now
+		[ "$n" != 2 ] || compopt -o nospace
+		[ "$n" -gt 1 ] || _labctl_snapshots "$n"
+		[ "$n" = 0 ] || _labctl_ask ls instances | sed 's,.*/,,; s,$,:/,' | sort -u
 		;;
 	image)
 		case $n,$verb in

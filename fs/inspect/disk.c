@@ -12,9 +12,12 @@
 /**
  * struct disk_file - one of the chain
  * @raw:	only @map.fd, @map.size and @map.file_size are used
+ * @dev, @ino:	which it is
  */
 struct disk_file {
 	bool raw;
+	dev_t dev;
+	ino_t ino;
 	struct qmap map;
 };
 
@@ -73,6 +76,8 @@ int disk_add(struct disk *d, int fd, bool raw, struct lab_err *err)
 		return lab_fail(err, -EUCLEAN, "it is no regular file");
 	*f = (struct disk_file){
 		.raw = raw,
+		.dev = st.st_dev,
+		.ino = st.st_ino,
 		.map = { .fd = fd, .size = (uint64_t)st.st_size, .file_size = (uint64_t)st.st_size }
 	};
 	if (!raw)
@@ -143,6 +148,20 @@ int disk_map(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *ret)
 		ret->kind = a.kind == MAP_DATA ? INSPECT_DATA_RUN : INSPECT_COPY_RUN;
 	}
 	return 0;
+}
+
+bool disk_shares(const struct disk *a, const struct inspect_run *run_a, const struct disk *b,
+		 const struct inspect_run *run_b)
+{
+	const struct disk_file *x, *y;
+
+	if (run_a->kind != run_b->kind)
+		return false;
+	if (run_a->kind == INSPECT_ZERO_RUN)
+		return true;
+	x = &a->files[run_a->file];
+	y = &b->files[run_b->file];
+	return x->dev == y->dev && x->ino == y->ino && x->raw == y->raw && run_a->at == run_b->at;
 }
 
 /* Bytes of a packed cluster; neighbours are read one after the other, so the last is kept */

@@ -56,6 +56,13 @@ uint64_t disk_blocks(const struct disk *d);
  */
 int disk_map(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *ret);
 
+/**
+ * disk_shares() - Whether the bytes at one place of two disks are the same ones of the same file
+ * @run_a, @run_b: of disk_map() for that place; so what is packed need not be unpacked
+ */
+bool disk_shares(const struct disk *a, const struct inspect_run *run_a, const struct disk *b,
+		 const struct inspect_run *run_b);
+
 /** disk_read() - All @len bytes at @at; behind the end there are zeroes. 0, -EUCLEAN, -EIO */
 int disk_read(struct disk *d, void *buf, size_t len, uint64_t at);
 

@@ -185,6 +185,17 @@ int ext_inode(const struct ext *x, uint32_t ino, union ext_inode *ret)
 	return ret->base.i_links_count && ret->base.i_mode & S_IFMT ? 0 : -EUCLEAN;
 }
 
+uint64_t ext_where(const struct ext *x, uint32_t ino, uint32_t *ret_size)
+{
+	const struct ext2_super_block *sb = x->fs->super;
+	dgrp_t group = (ino - 1) / sb->s_inodes_per_group;
+	uint64_t table = group < x->fs->group_desc_count ? ext2fs_inode_table_loc(x->fs, group) : 0;
+
+	*ret_size = EXT2_INODE_SIZE(x->fs->super);
+	return x->start + table * x->fs->blocksize +
+	       (uint64_t)((ino - 1) % sb->s_inodes_per_group) * *ret_size;
+}
+
 /* Seconds and nanoseconds: two more bits of the one, 30 of the other, if there is room */
 static int64_t get_time(const union ext_inode *in, uint32_t low, uint32_t extra, size_t end,
 			uint32_t *ret_ns)
@@ -213,7 +224,7 @@ static void put_times(const union ext_inode *in, struct inspect_attr *ret)
 }
 
 /* Devices are in i_block: the old, small numbers, or the new ones behind a zero */
-static uint32_t device(const struct ext2_inode *in)
+uint32_t ext_device(const struct ext2_inode *in)
 {
 	uint32_t old = in->i_block[0], new = in->i_block[1];
 
@@ -248,7 +259,7 @@ int ext_attr(struct ext *x, uint32_t ino, uint32_t depth, struct inspect_attr *r
 		.gid = inode_gid(in.base),
 		.size = size_of(x, &in.base),
 		.blocks = ext2fs_get_stat_i_blocks(x->fs, &in.base),
-		.rdev = device(&in.base),
+		.rdev = ext_device(&in.base),
 		.blksize = x->fs->blocksize,
 	};
 	/* As the kernel says it of a file that is in the inode itself */

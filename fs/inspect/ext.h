@@ -81,6 +81,9 @@ int ext_inode(const struct ext *x, uint32_t ino, union ext_inode *ret);
  */
 int ext_attr(struct ext *x, uint32_t ino, uint32_t depth, struct inspect_attr *ret);
 
+/** ext_device() - What a device stands for, as makedev() has it; 0: it is none */
+uint32_t ext_device(const struct ext2_inode *in);
+
 void ext_statfs(const struct ext *x, struct inspect_statfs *ret);
 
 /** ext_lookup() - The inode number of a name; 0, -ENOENT, -ENOTDIR, -EUCLEAN, -EIO, -ENOMEM */
@@ -104,6 +107,58 @@ ssize_t ext_list(struct ext *x, uint32_t dir, uint32_t depth, uint64_t from, voi
  * Return: 0, -EINVAL if it is no link, -ENAMETOOLONG, -EUCLEAN, -EIO
  */
 int ext_link(struct ext *x, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET]);
+
+/** ext_target() - The same as the guest has it */
+int ext_target(struct ext *x, uint32_t ino, char ret[INSPECT_TARGET]);
+
+/** struct ext_name - a name in a directory; @text has no NUL */
+struct ext_name {
+	const char *text;
+	uint32_t len, ino;
+};
+
+/** struct ext_names - all of a directory but "." and "..", in order; starts zeroed */
+struct ext_names {
+	struct ext_name *v;
+	size_t n;
+	char *text;
+};
+
+/** ext_names() - Read a directory; 0, -ENOTDIR, -EUCLEAN, -EIO, -ENOMEM */
+int ext_names(const struct ext *x, uint32_t dir, struct ext_names *ret);
+void ext_names_done(struct ext_names *names);
+
+/** ext_name_order() - As strcmp() does, by bytes */
+int ext_name_order(const struct ext_name *a, const struct ext_name *b);
+
+/**
+ * ext_check_parent() - Whether a directory belongs where it was found
+ * A directory may be found in one place only. Without this a loop in a damaged filesystem
+ * would be a tree without end for whoever walks it.
+ *
+ * Return: 0, also for what is no directory; -EUCLEAN
+ */
+int ext_check_parent(const struct ext *x, uint32_t ino, uint32_t dir);
+
+/**
+ * ext_where() - Where an inode is on the disk
+ * @ret_size:	bytes of it
+ */
+uint64_t ext_where(const struct ext *x, uint32_t ino, uint32_t *ret_size);
+
+enum ext_kind { EXT_HOLE, EXT_ON_DISK, EXT_INSIDE };
+
+/** struct ext_piece - @length bytes of a file; @at on the disk, or in the inode */
+struct ext_piece {
+	enum ext_kind kind;
+	uint64_t length, at;
+};
+
+/**
+ * ext_piece() - What a file has at @at
+ * @len:	of interest, at least 1; not more than the file has there
+ */
+int ext_piece(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct ext_piece *ret);
 
 /**
  * ext_map() - Where the bytes of a file are

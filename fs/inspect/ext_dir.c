@@ -262,11 +262,7 @@ static int parent_of(const struct ext *x, uint32_t ino, union ext_inode *in, uin
 	return de->name[0] == '.' && de->name[1] == '.' ? 0 : -EUCLEAN;
 }
 
-/*
- * A directory may be found in one place only. Without this a loop in a damaged filesystem
- * would be a tree without end for whoever walks it.
- */
-static int check_parent(const struct ext *x, uint32_t ino, uint32_t dir)
+int ext_check_parent(const struct ext *x, uint32_t ino, uint32_t dir)
 {
 	union ext_inode in;
 	uint32_t parent = 0;
@@ -293,7 +289,51 @@ int ext_lookup(struct ext *x, uint32_t dir, const char *name, size_t len, uint32
 	if (!found)
 		return -ENOENT;
 	*ret = found->ino;
-	return check_parent(x, *ret, dir);
+	return ext_check_parent(x, *ret, dir);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	const struct ext_name *x = a, *y = b;
+
+	return ext_name_order(x, y);
+}
+
+int ext_name_order(const struct ext_name *a, const struct ext_name *b)
+{
+	int r = memcmp(a->text, b->text, MIN(a->len, b->len));
+
+	return r ? r : (a->len > b->len) - (a->len < b->len);
+}
+
+int ext_names(const struct ext *x, uint32_t dir, struct ext_names *ret)
+{
+	autoextdir struct ext_dir *d = NULL;
+	struct ext_names names = { 0 };
+	int r = read_dir(x, dir, &d);
+
+	if (r < 0)
+		return r;
+	assert(d);
+	names.v = calloc(d->n + 1, sizeof(*names.v));
+	if (!names.v)
+		return -ENOMEM;
+	for (size_t i = 0; i < d->n; i++)
+		names.v[i] = (struct ext_name){ .text = d->text + d->names[i].at,
+						.len = d->names[i].len,
+						.ino = d->names[i].ino };
+	names.n = d->n;
+	names.text = steal_ptr(d->text);
+	qsort(names.v, names.n, sizeof(*names.v), by_text);
+	*ret = names;
+	return 0;
+}
+
+void ext_names_done(struct ext_names *names)
+{
+	free(names->v);
+	free(names->text);
+	*names = (struct ext_names){ 0 };
 }
 
 static uint32_t mode_of_type(uint8_t type)
@@ -318,7 +358,7 @@ static uint32_t put_entry(struct ext *x, const struct name *name, const char *te
 	memset(e->name + name->len, 0, e->size - sizeof(*e) - name->len);
 	e->error = ext_attr(x, name->ino, depth, &e->attr);
 	if (!e->error && LINUX_S_ISDIR(e->attr.mode))
-		e->error = check_parent(x, name->ino, dir);
+		e->error = ext_check_parent(x, name->ino, dir);
 	if (e->error)
 		e->attr = (struct inspect_attr){ .ino = name->ino };
 	else

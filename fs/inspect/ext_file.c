@@ -220,25 +220,47 @@ static size_t extent_from(const struct ext_file *f, uint64_t at)
 	return low;
 }
 
-/* What is at @at, of one kind */
-static int map_one(struct ext *x, const struct ext_file *f, uint64_t at, uint64_t len,
-		   struct inspect_run *ret)
+static void find_piece(const struct ext *x, const struct ext_file *f, uint64_t at, uint64_t len,
+		       struct ext_piece *ret)
 {
 	size_t i = extent_from(f, at);
 	const struct extent *e = i < f->n ? &f->v[i] : NULL;
 
+	*ret = (struct ext_piece){ .length = len, .kind = EXT_HOLE };
 	if (f->inside) {
-		*ret = (struct inspect_run){ .length = len, .kind = INSPECT_COPY_RUN };
-		return 0;
+		ret->kind = EXT_INSIDE;
+	} else if (e && e->at > at) {
+		ret->length = MIN(len, e->at - at);
+	} else if (e) {
+		ret->kind = EXT_ON_DISK;
+		ret->length = MIN(len, e->at + e->len - at);
+		ret->at = x->start + e->from + (at - e->at);
 	}
-	if (!e || e->at > at) {
-		*ret = (struct inspect_run){ .length = len, .kind = INSPECT_ZERO_RUN };
-		if (e)
-			ret->length = MIN(len, e->at - at);
-		return 0;
-	}
-	len = MIN(len, e->at + e->len - at);
-	return disk_map(x->disk, x->start + e->from + (at - e->at), len, ret);
+}
+
+int ext_piece(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct ext_piece *ret)
+{
+	struct ext_file *f;
+	int r = find_file(x, ino, &f);
+
+	if (!r)
+		find_piece(x, f, at, len, ret);
+	return r;
+}
+
+/* What is at @at, of one kind */
+static int map_one(struct ext *x, const struct ext_file *f, uint64_t at, uint64_t len,
+		   struct inspect_run *ret)
+{
+	struct ext_piece p;
+
+	find_piece(x, f, at, len, &p);
+	if (p.kind == EXT_ON_DISK)
+		return disk_map(x->disk, p.at, p.length, ret);
+	*ret = (struct inspect_run){ .length = p.length,
+				     .kind = p.kind == EXT_HOLE ? INSPECT_ZERO_RUN
+								: INSPECT_COPY_RUN };
+	return 0;
 }
 
 static bool follows(const struct inspect_run *a, const struct inspect_run *b)
@@ -309,21 +331,17 @@ ssize_t ext_read(struct ext *x, uint32_t ino, void *buf, size_t len, uint64_t at
 	if (f->inside)
 		return read_inside(x, f, buf, len, at);
 	while (done < len) {
-		size_t i = extent_from(f, at + done);
-		const struct extent *e = i < f->n ? &f->v[i] : NULL;
-		uint64_t pos = at + done, n = len - done;
 		char *to = (char *)buf + done;
+		struct ext_piece p;
 
-		if (!e || e->at > pos) {
-			n = e ? MIN(n, e->at - pos) : n;
-			memset(to, 0, n);
-		} else {
-			n = MIN(n, e->at + e->len - pos);
-			r = disk_read(x->disk, to, n, x->start + e->from + (pos - e->at));
-			if (r < 0)
-				return r;
-		}
-		done += n;
+		find_piece(x, f, at + done, len - done, &p);
+		if (p.kind == EXT_HOLE)
+			memset(to, 0, p.length);
+		else
+			r = disk_read(x->disk, to, p.length, p.at);
+		if (r < 0)
+			return r;
+		done += p.length;
 	}
 	return (ssize_t)len;
 }

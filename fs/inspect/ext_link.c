@@ -26,7 +26,7 @@ static errcode_t read_block(struct ext *x, uint32_t ino, struct ext2_inode *in, 
 	return code;
 }
 
-static int read_target(struct ext *x, uint32_t ino, char ret[INSPECT_TARGET])
+int ext_target(struct ext *x, uint32_t ino, char ret[INSPECT_TARGET])
 {
 	union ext_inode in;
 	int r = ext_inode(x, ino, &in);
@@ -60,7 +60,7 @@ static int read_target(struct ext *x, uint32_t ino, char ret[INSPECT_TARGET])
 int ext_link(struct ext *x, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET])
 {
 	char target[INSPECT_TARGET];
-	int r = read_target(x, ino, target);
+	int r = ext_target(x, ino, target);
 
 	return r < 0 ? r : link_show(target, depth, ret);
 }

@@ -152,3 +152,9 @@ const struct part *parts_find(const struct parts *parts, uint32_t number)
 			return &parts->v[i];
 	return NULL;
 }
+
+bool part_is_ext(const struct part *p)
+{
+	return !strcmp(p->fs, "ext2") || !strcmp(p->fs, "ext3") || !strcmp(p->fs, "ext4") ||
+	       !strcmp(p->fs, "ext4dev");
+}

@@ -38,6 +38,9 @@ struct parts {
  */
 int parts_scan(const struct disk *d, int fd, struct parts *ret);
 
+/** part_is_ext() - Whether ext_open() can be tried */
+bool part_is_ext(const struct part *p);
+
 const struct part *parts_find(const struct parts *parts, uint32_t number);
 
 #endif

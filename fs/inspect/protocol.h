@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * protocol.h - what labfs and labinspect say to each other
+ * protocol.h - what labfs or labctl and labinspect say to each other
  *
  * DOC: Theory of Operation
  *
@@ -16,6 +16,10 @@
  * where they arrive. What a hostile labinspect can do is to lie about the contents of its own
  * disk. It names no file and no inode of another disk; data that labfs reads
  * for it comes from the files that labfs itself has given it.
+ *
+ * Started with the word INSPECT_DIFF_MODE it compares two disks for labctl instead: it is given
+ * the files of the one, those of the other, and a struct inspect_diff, and says in one struct
+ * inspect_change a message what differs, until INSPECT_END. labctl trusts it as little.
  */
 #ifndef FS_INSPECT_PROTOCOL_H
 #define FS_INSPECT_PROTOCOL_H
@@ -139,6 +143,67 @@ struct inspect_run {
 struct inspect_statfs {
 	uint64_t blocks, free, avail, files, ffree;
 	uint32_t bsize, pad;
+};
+
+/* ---- comparing two disks ---------------------------------------------------------- */
+
+#define INSPECT_DIFF_MODE "diff"
+#define INSPECT_PATH ((INSPECT_MAX_DEPTH + 1) * (INSPECT_NAME + 1) + 1) /* with its NUL */
+
+/**
+ * struct inspect_diff - what is to be compared
+ * @part:	number of a partition, INSPECT_RAW: all
+ * @path_len:	0: everything
+ */
+struct inspect_diff {
+	uint32_t part, path_len;
+	char path[4096];
+};
+
+enum inspect_found {
+	INSPECT_ADDED,
+	INSPECT_REMOVED,
+	INSPECT_CHANGED,
+	INSPECT_TROUBLE, /* @error and words: something could not be compared */
+	INSPECT_DIRTY, /* the journal of side @what was not written back */
+	INSPECT_PROGRESS,
+	INSPECT_END, /* @what: 1 if the path is on one side at least */
+	INSPECT_FOUND, /* how many there are */
+};
+
+/* What changed, bits */
+enum {
+	INSPECT_OF_TYPE = 1,
+	INSPECT_OF_MODE = 2,
+	INSPECT_OF_OWNER = 4,
+	INSPECT_OF_CONTENT = 8,
+	INSPECT_OF_TARGET = 16,
+	INSPECT_OF_DEVICE = 32,
+};
+
+/** struct inspect_was - what is on one side; @mode is 0 for a partition as a whole */
+struct inspect_was {
+	uint64_t size;
+	uint32_t mode, uid, gid, rdev;
+};
+
+/**
+ * struct inspect_change - a difference between two disks
+ * @found:	enum inspect_found
+ * @part:	number of the partition
+ * @names:	looked at up to now
+ * @side:	before and after; zero where there is nothing
+ * @path_len:	of @text; it begins with a slash, or is empty: the partition as a whole
+ * @target_len:	behind it: targets of links; for INSPECT_TROUBLE the first are the words
+ */
+struct inspect_change {
+	uint32_t found, what;
+	int32_t error;
+	uint32_t part;
+	uint64_t names;
+	struct inspect_was side[2];
+	uint32_t path_len, target_len[2], pad;
+	char text[];
 };
 
 #endif

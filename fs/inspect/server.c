@@ -54,19 +54,13 @@ struct server *server_free(struct server *s)
 	return NULL;
 }
 
-static bool is_ext(const struct part *p)
-{
-	return !strcmp(p->fs, "ext2") || !strcmp(p->fs, "ext3") || !strcmp(p->fs, "ext4") ||
-	       !strcmp(p->fs, "ext4dev");
-}
-
 static int try_open(struct server *s, size_t i)
 {
 	const struct part *p = &s->parts.v[i];
 	struct lab_err err = LAB_ERR_INIT;
 
 	s->tried[i] = true;
-	if (is_ext(p))
+	if (part_is_ext(p))
 		s->code[i] = ext_open(s->disk, p->start, p->size, &s->fs[i], &err);
 	else if (*p->fs)
 		s->code[i] = lab_fail(&err, -EOPNOTSUPP,

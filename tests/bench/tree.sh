@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Files of a guest: list, find and grep, against the kernel's loop mount and fuse2fs
+# Files of a guest: list, find, grep and diff, against the kernel's loop mount and fuse2fs
 # TIMEOUT: 1200
 # SERIAL
 # IMAGES: debian-12
@@ -9,8 +9,8 @@
 . "$SRCDIR/tests/lib/bench.sh"
 
 N=${BENCH_RUNS:-10} PEER_N=3
-M=$TEST_DIR/mnt K=$TEST_DIR/k F=$TEST_DIR/f
-RAW=$TEST_DIR/disk.img
+M=$TEST_DIR/mnt K=$TEST_DIR/k F=$TEST_DIR/f K2=$TEST_DIR/k2
+RAW=$TEST_DIR/disk.img RAW2=$TEST_DIR/disk2.img
 
 losetup -f >/dev/null 2>&1 || skip "no loop devices: there is nothing to compare with"
 
@@ -32,6 +32,19 @@ kernel_on()
 kernel_off()
 {
 	umount "$K" 2>/dev/null || true
+	umount "$K2" 2>/dev/null || true
+}
+
+# Two of them, for diff
+kernels_on()
+{
+	kernel_on
+	mount -t ext4 -o loop,ro "$RAW2" "$K2"
+}
+
+kernels_off()
+{
+	kernel_off
 }
 
 fuse2fs_on()
@@ -48,7 +61,7 @@ fuse2fs_off()
 forget()
 {
 	local file
-	for file in "$RAW" "$(readlink -f "$LABD_STATE")"/images/*/disk.qcow2 \
+	for file in "$RAW" "$RAW2" "$(readlink -f "$LABD_STATE")"/images/*/disk.qcow2 \
 		"$LABD_STATE"/snapshots/*/*/*.qcow2; do
 		[ ! -e "$file" ] || dd if="$file" iflag=nocache count=0 status=none
 	done
@@ -105,7 +118,7 @@ first()
 	median "${times[@]}" | awk '{ printf "%.2f\n", $1 / 1000 }'
 }
 
-mkdir "$M" "$K" "$F"
+mkdir "$M" "$K" "$F" "$K2"
 need debian-12
 on_exit tree_off
 on_exit kernel_off
@@ -150,5 +163,35 @@ figure_faster tree-grep-fuse2fs "$ours" fuse2fs \
 	"$(cold fuse2fs "$PEER_N" grep -r nothing-has-this "$F")" 3 ms "$N"
 figure tree-rss "$(awk '/VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$(pgrep -f "labfs $M")/status")" \
 	10 MiB 1
+
+# Two snapshots of the guest, with an installer's work between them
+SNAPSHOTS=$M/labs/t/snapshots
+labctl start t/w >/dev/null
+wait_for "the guest's agent" 300 guest t/w true
+labctl stop t/w >/dev/null
+mkdir "$SNAPSHOTS/clean"
+labctl start t/w >/dev/null
+wait_for "the guest's agent" 300 guest t/w true
+guest t/w sh -c 'cp -a /usr/lib/python3* /usr/share/perl* /usr/share/doc /opt/ 2>/dev/null
+	find /usr/share/doc -name copyright | head -200 | xargs sed -i s/the/THE/; chmod 700 /srv; sync'
+labctl stop t/w >/dev/null
+mkdir "$SNAPSHOTS/installed"
+chain_raw()
+{
+	qemu-img convert -U -f qcow2 -O raw "$(api GET \
+		"/v1/labs/t/snapshots/$1/instances/w/disks/root/chain" | jq -r '.files[0].path')" "$2"
+}
+kernel_off
+chain_raw clean "$RAW"
+chain_raw installed "$RAW2"
+say "$(labctl diff t/clean installed 2>/dev/null | wc -l) names differ"
+peer=$(cold kernels "$PEER_N" diff -rq --no-dereference "$K" "$K2")
+nothing_on() { :; }
+nothing_off() { kernel_off; }
+ours=$(cold nothing "$N" labctl diff t/clean installed)
+figure_ratio tree-labctl-diff "$ours" loop-mounts "$peer" 0.3 ms "$N"
+figure_ratio tree-diff "$(cold tree "$PEER_N" diff -rq --no-dereference \
+	"$M/inspect/labs/t/snapshots/clean/instances/w/root/p0" \
+	"$M/inspect/labs/t/snapshots/installed/instances/w/root/p0")" loop-mounts "$peer" 3 ms "$PEER_N"
 tree_off
 labctl rm t >/dev/null

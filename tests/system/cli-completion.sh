@@ -29,6 +29,8 @@ define one
 check_eq "labs" one "$(words labctl down "")"
 check_eq "instances of the only lab" "one/db db" "$(words labctl console "")"
 check_match "labs to export" "one" "$(words labctl export "o")"
+check_eq "what a snapshot is compared with" "db:/ now" \
+	"$(words labctl diff one/clean "" | xargs -n1 | sort | xargs)"
 define two
 check_eq "labs" "one two" "$(words labctl -q status "" | xargs -n1 | sort | xargs)"
 check_eq "instances" "one/db two/db" "$(words labctl exec "" | xargs -n1 | sort | xargs)"

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/inspect/disk.h"
 #include "fs/inspect/link.h"
+#include "fs/inspect/same.h"
 #include "labd/qcow2.h"
 #include "lib/util.h"
 
@@ -154,13 +155,65 @@ static void test_damage(void **state)
 	unlink(q);
 }
 
+static struct disk *make_chain(const char *top, const char *bottom)
+{
+	struct disk *d = disk_new();
+
+	if (top)
+		assert_int_equal(disk_add(d, open(top, O_RDONLY | O_CLOEXEC), false, NULL), 0);
+	assert_int_equal(disk_add(d, open(bottom, O_RDONLY | O_CLOEXEC), true, NULL), 0);
+	return d;
+}
+
+/* What one of two disks has in a file of its own may differ, and nothing else */
+static void test_same(void **state)
+{
+	struct disk *a, *b;
+	struct same s = { 0 };
+	char q[256], r[256];
+	uint64_t len;
+	int top = make_qcow2(q), bottom = make_file(r, "r");
+
+	(void)state;
+	assert_int_equal(pwrite(bottom, "RAW", 3, 0), 3);
+	assert_int_equal(ftruncate(bottom, SIZE), 0);
+	close(top);
+	close(bottom);
+	a = make_chain(NULL, r);
+	b = make_chain(q, r);
+	assert_int_equal(same_scan(a, b, &s), 0);
+	assert_int_equal(s.n, 2);
+	assert_int_equal(s.v[0].at, 65536);
+	assert_int_equal(s.v[0].end, 2 * 65536);
+	assert_int_equal(s.v[1].at, SIZE);
+	assert_true(same_all(&s, 0, 65536));
+	assert_false(same_all(&s, 0, 65537));
+	assert_false(same_at(&s, 65536 + 512, SIZE, &len));
+	assert_int_equal(len, 65536 - 512);
+	assert_true(same_at(&s, 2 * 65536, 2 * SIZE, &len));
+	assert_int_equal(len, SIZE - 2 * 65536);
+	assert_false(same_all(&s, SIZE, 1));
+	same_done(&s);
+
+	/* the same file in both chains: nothing can differ */
+	disk_free(a);
+	a = make_chain(q, r);
+	assert_int_equal(same_scan(a, b, &s), 0);
+	assert_int_equal(s.n, 1);
+	assert_true(same_all(&s, 0, SIZE));
+	same_done(&s);
+	disk_free(a);
+	disk_free(b);
+	unlink(q);
+	unlink(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_link),
-		cmocka_unit_test(test_long_link),
-		cmocka_unit_test(test_chain),
-		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_link),  cmocka_unit_test(test_long_link),
+		cmocka_unit_test(test_chain), cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include "lib/names.h"
 #include "lib/num.h"
 #include "lib/run.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #include <fcntl.h>
@@ -798,6 +799,32 @@ static void test_digest_ends(void **state)
 	assert_string_not_equal(buf[1], sparse);
 }
 
+static void test_escapes(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+		bool utf8;
+	} cases[] = {
+		{ "plain name", "plain name", true },
+		{ "a\nb\tc\\", "a\\nb\\tc\\\\", true },
+		{ "\033[31m\x7f", "\\x1b[31m\\x7f", true },
+		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f", true },
+		{ "\xff\xc3", "\\xff\\xc3", false },
+		{ "\xc2\x9b", "\\xc2\\x9b", true },
+		{ "\xe2\x80\xa8", "\\xe2\\x80\\xa8", true },
+		{ "\xe2\x80\x9c", "\xe2\x80\x9c", true },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		autofree char *shown = text_escape(cases[i].text, strlen(cases[i].text));
+
+		assert_string_equal(shown, cases[i].shown);
+		assert_int_equal(text_is_utf8(cases[i].text, strlen(cases[i].text)), cases[i].utf8);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -813,6 +840,7 @@ int main(void)
 		cmocka_unit_test(test_run_clean),      cmocka_unit_test(test_run_limits),
 		cmocka_unit_test(test_run_floods),     cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_digest_holes),   cmocka_unit_test(test_digest_ends),
+		cmocka_unit_test(test_escapes),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
