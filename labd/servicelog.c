@@ -32,7 +32,7 @@ static const char file_script[] =
 static const char journal_script[] =
 	"lines=$1 follow=$2 mark=$3\n"
 	"shift 3\n"
-	"dir=$(mktemp -d /run/labd-log-XXXXXX) || exit\n"
+	"dir=$(mktemp -d /run/labd-log-XXXXXX 2>/dev/null || mktemp -d) || exit\n"
 	"journalctl -q --no-pager -n \"$lines\" --cursor-file=\"$dir/at\" \"$@\"\n"
 	"at=$(cat \"$dir/at\" 2>/dev/null)\n"
 	"rm -rf \"$dir\"\n"
