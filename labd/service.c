@@ -299,8 +299,9 @@ static int run_script(struct labd *d, struct job *job, struct instance *in, cons
 	};
 	int r = service_context(d, spec, in->name, &context, err);
 
-	if (!r)
-		r = catalogue_script(&d->paths, name, script, context, &text, err);
+	if (r < 0)
+		return r;
+	r = catalogue_script(&d->paths, name, script, context, &text, err);
 	if (r <= 0)
 		return r;
 	run.input = text;

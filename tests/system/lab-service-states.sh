@@ -40,8 +40,7 @@ states()
 	api GET "/v1/labs/${1:-lab}/services" | jq -r 'sort_by(.name)[].state' | xargs
 }
 states_are() { [ "$(states)" = "$1" ]; }
-lines() { guest "$1" cat "$2" | wc -l; }
-starts() { lines "${1:-b}" /srv/start.log; }
+starts() { guest b cat /srv/start.log | wc -l; }
 repairs() { guest "$1" sh -c 'cat /srv/repair.log 2>/dev/null | wc -l'; }
 secret() { guest "$1" cat /srv/index.html; }
 
