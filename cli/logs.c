@@ -24,7 +24,6 @@
 struct logs {
 	struct cli *cli;
 	struct lines_filter filter, complaints;
-	bool filtered;
 	uint64_t skip;
 	char *kept;
 	size_t len, room;
@@ -55,25 +54,13 @@ static bool on_record(void *arg, const void *data, size_t len)
 	return true;
 }
 
-/* On a terminal without what would act on it, else byte for byte */
-static int put(const struct logs *l, struct lines_filter *filter, int fd, const void *data,
-	       size_t len)
-{
-	autofree char *text = NULL;
-
-	if (!l->filtered)
-		return io_write_all(fd, data, len);
-	text = malloc(len + 1);
-	return text ? io_write_all(fd, text, lines_plain(filter, text, data, len)) : -ENOMEM;
-}
-
 static bool on_data(void *arg, const void *data, size_t len)
 {
 	struct logs *l = arg;
 	size_t skip = (size_t)MIN(l->skip, (uint64_t)len);
 
 	l->skip -= skip;
-	l->r = put(l, &l->filter, STDOUT_FILENO, (const char *)data + skip, len - skip);
+	l->r = lines_put(&l->filter, STDOUT_FILENO, (const char *)data + skip, len - skip);
 	return !l->r;
 }
 
@@ -133,8 +120,8 @@ static int on_output(void *arg, int stream, const void *data, size_t len)
 {
 	struct logs *l = arg;
 
-	return stream == 2 ? put(l, &l->complaints, STDERR_FILENO, data, len)
-			   : put(l, &l->filter, STDOUT_FILENO, data, len);
+	return stream == 2 ? lines_put(&l->complaints, STDERR_FILENO, data, len)
+			   : lines_put(&l->filter, STDOUT_FILENO, data, len);
 }
 
 static int service_logs(struct logs *l, const struct object *o, uint64_t lines, bool follow)
@@ -160,7 +147,7 @@ static int run_logs(struct cli *cli, int argc, char **argv)
 						 { "lines", required_argument, NULL, 'n' },
 						 { "service", no_argument, NULL, 's' },
 						 CLI_LONG };
-	struct logs l = { .cli = cli, .filtered = isatty(STDOUT_FILENO) };
+	struct logs l = { .cli = cli };
 	uint64_t lines = UINT64_MAX;
 	bool follow = false, service = false;
 	struct object o;

@@ -170,9 +170,11 @@ labctl logs -s lab/front >"$TEST_DIR/got"
 cmp "$TEST_DIR/want" "$TEST_DIR/got"
 check_match "the last line" "^two" "$(labctl logs -s lab/front -n 1)"
 # what acts on a terminal does not reach one
-TERM=dumb script -qec "labctl logs -s lab/front" "$TEST_DIR/typescript" </dev/null >"$TEST_DIR/seen"
-grep -q "two" "$TEST_DIR/seen" || fail "nothing on the terminal: $(cat "$TEST_DIR/seen")"
-! grep -q $'\033' "$TEST_DIR/seen" || fail "a control sequence on the terminal"
+for command in "logs -s lab/front" "exec lab/a -- cat /srv/front.log" "exec lab/a -- sh -c 'cat /srv/front.log >&2'"; do
+	TERM=dumb script -qec "labctl $command" "$TEST_DIR/typescript" </dev/null >"$TEST_DIR/seen"
+	grep -q "two" "$TEST_DIR/seen" || fail "$command: nothing on the terminal: $(cat "$TEST_DIR/seen")"
+	! grep -q $'\033' "$TEST_DIR/seen" || fail "$command: a control sequence on the terminal"
+done
 
 cmp "$TEST_DIR/want" "$M/front/log"
 check_fails 1 "No data available" cat "$M/store/log"
