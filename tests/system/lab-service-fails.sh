@@ -12,7 +12,19 @@ mkdir -p "$S"/{store,front,beside,big}/files
 cat >"$S/store/service.yaml" <<'YAML'
 ready: { http: ":81/cgi-bin/api", timeout: 3 }
 log: /srv/store.log
+units: [store.service]
 YAML
+# no guest of the tests has a systemd; this one says what one says of a unit that has failed
+mkdir -p "$S/store/files/usr/sbin"
+cat >"$S/store/files/usr/sbin/systemctl" <<'EOF'
+#!/bin/sh
+case "$1 $3" in
+is-active*) exit 3 ;;
+*ActiveState) echo failed ;;
+*Result) echo exit-code ;;
+esac
+EOF
+chmod +x "$S/store/files/usr/sbin/systemctl"
 mkdir -p "$S/store/files/srv/cgi-bin"
 # busybox has its own words for each of these
 printf '#!/bin/sh\ncat /srv/answer\n' >"$S/store/files/srv/cgi-bin/api"
@@ -62,7 +74,7 @@ sed -i 's/image: tiny, //; s/store,store/big/' lab.yaml
 refused "lab.yaml:5:33: instance 'a' has 128 MiB, but its services and the system need 1\.[0-9]+ GiB"
 lab front store
 echo 'memroy: 4M' >>"$S/store/service.yaml"
-refused "lab.yaml:6:32: service store: .*services/store/service.yaml:3:1: unknown key 'memroy'"
+refused "lab.yaml:6:32: service store: .*services/store/service.yaml:4:1: unknown key 'memroy'"
 sed -i '$d' "$S/store/service.yaml"
 
 # ---- one that does not get ready -------------------------------------------------------------------
@@ -77,6 +89,7 @@ fails()
 	check_match "what is told of store" "instance b: service store: [^
 ]*http :81/cgi-bin/api[^
 ]*$1" "$text"
+	check_match "its unit" "store.service: failed \(exit-code\)" "$text"
 	check_match "the end of its log" "the words of its log" "$text"
 	check_match "who waits for it" "instance a: service front: not started, because it needs store on b" "$text"
 	check_eq "states" "beside ready, front failed, store failed" "$(api GET /v1/labs/lab/services |
