@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* exec.c - labctl exec: a command in a guest, by its agent */
 #define _GNU_SOURCE
-#include "cli/exec.h"
 #include "cli/commands.h"
 #include "cli/guest.h"
+#include "cli/lines.h"
 
 #include "lib/base64.h"
 #include "lib/io.h"
@@ -14,10 +14,19 @@
 
 #define EXEC_MAX_STDIN (32U << 20)
 
+/**
+ * struct output - where a command's output goes
+ * @filters:	of standard output and error: it is a guest that writes there
+ */
+struct output {
+	const struct cli *cli;
+	struct lines_filter filters[2];
+};
+
 /* With -j all is printed as it comes, but the end is looked at too */
 static bool on_message(void *arg, json_t *msg)
 {
-	const struct cli *cli = arg;
+	const struct cli *cli = ((const struct output *)arg)->cli;
 
 	if (cli->json)
 		cli_print_line(msg);
@@ -27,14 +36,18 @@ static bool on_message(void *arg, json_t *msg)
 
 static int on_output(void *arg, int stream, const void *data, size_t len)
 {
-	(void)arg;
-	return io_write_all(stream == 2 ? STDERR_FILENO : STDOUT_FILENO, data, len);
+	struct output *o = arg;
+
+	return stream == 2 ? lines_put(&o->filters[1], STDERR_FILENO, data, len)
+			   : lines_put(&o->filters[0], STDOUT_FILENO, data, len);
 }
 
-int exec_in_guest(struct cli *cli, const struct object *o, json_t *body)
+/* Return: the command's exit code, or labctl's own after a message */
+static int exec_in_guest(struct cli *cli, const struct object *o, json_t *body)
 {
+	struct output out = { .cli = cli };
 	const struct guest_exec x = {
-		.object = o, .body = body, .message = on_message, .output = on_output, .arg = cli
+		.object = o, .body = body, .message = on_message, .output = on_output, .arg = &out
 	};
 	int code = 0, r = guest_exec(cli, &x, &code);
 
@@ -162,14 +175,16 @@ const struct command cmd_exec = {
 	.name = "exec",
 	.args = "[OPTION]... [LAB/]INSTANCE [OPTION]... [--] COMMAND [ARGUMENT]...",
 	.summary = "Run a command in a guest",
-	.details =
-		"The guest's agent runs it, so that it works without any network. There is no "
-		"shell\n"
-		"in between, and no terminal. The exit code is the command's, 128 + N if signal N\n"
-		"ended it; labctl's own are 1, 2 and 3, with a message.\n\n"
-		"  -e, --env NAME=VALUE  set in its environment; may be repeated\n"
-		"  -i, --stdin           give it standard input, read to its end first\n"
-		"  -t, --timeout TIME    kill it after TIME (90, 90s, 5m; default: 1h)\n\n"
-		"Example:\n  labctl exec demo/db -- mysqladmin status\n",
+	.details = "The guest's agent runs it, so that it works without any network. There is no "
+		   "shell\n"
+		   "in between, and no terminal; on yours its control sequences are left out. The "
+		   "exit\n"
+		   "code is the command's, 128 + N if signal N ended it; labctl's own are 1, 2 and "
+		   "3,\n"
+		   "with a message.\n\n"
+		   "  -e, --env NAME=VALUE  set in its environment; may be repeated\n"
+		   "  -i, --stdin           give it standard input, read to its end first\n"
+		   "  -t, --timeout TIME    kill it after TIME (90, 90s, 5m; default: 1h)\n\n"
+		   "Example:\n  labctl exec demo/db -- mysqladmin status\n",
 	.run = run_exec,
 };

@@ -77,8 +77,8 @@ int guest_exec(struct cli *cli, const struct guest_exec *x, int *ret_code)
 		return r;
 	}
 	client_path(path, "/v1/labs/%s/instances/%s/exec", x->object->lab, x->object->name);
-	r = client_lines(cli->client, "POST", path, x->body, on_message, x->idle ? on_idle : NULL,
-			 &st, &cli->err);
+	r = client_lines(cli->client, x->body ? "POST" : "GET", x->body ? path : x->path, x->body,
+			 on_message, x->idle ? on_idle : NULL, &st, &cli->err);
 	if (!r)
 		r = st.left ? lab_fail(&cli->err, -ECANCELED, "interrupted") : st.r;
 	if (!r && st.code < 0)

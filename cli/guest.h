@@ -8,7 +8,8 @@
 /**
  * struct guest_exec - a program to run
  * @object:	the instance
- * @body:	of the call, see docs/api.md; stolen
+ * @body:	of the call, see docs/api.md; stolen; NULL: it is a GET of @path
+ * @path:	what to GET, which answers as exec does
  * @message:	called with each message, true if it has been dealt with; may be NULL
  * @output:	called with what the program writes, @stream 1 or 2; 0 or negative errno
  * @idle:	called ten times a second, false ends the program; may be NULL
@@ -17,6 +18,7 @@
 struct guest_exec {
 	const struct object *object;
 	json_t *body;
+	const char *path;
 	bool (*message)(void *arg, json_t *msg);
 	int (*output)(void *arg, int stream, const void *data, size_t len);
 	bool (*idle)(void *arg);

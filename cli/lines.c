@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* lines.c - a console's output as text */
+/* lines.c - what guests write, as text */
 #define _GNU_SOURCE
 #include "cli/lines.h"
+
+#include "lib/io.h"
+#include "lib/util.h"
 
 #include <string.h>
 
@@ -62,4 +65,14 @@ size_t lines_plain(struct lines_filter *f, char *out, const char *data, size_t l
 			out[n++] = data[i];
 	}
 	return n;
+}
+
+int lines_put(struct lines_filter *f, int fd, const char *data, size_t len)
+{
+	autofree char *text = NULL;
+
+	if (!isatty(fd))
+		return io_write_all(fd, data, len);
+	text = malloc(len + 1);
+	return text ? io_write_all(fd, text, lines_plain(f, text, data, len)) : -ENOMEM;
 }

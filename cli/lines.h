@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* lines.h - a console's output as text */
+/* lines.h - what guests write, as text */
 #ifndef CLI_LINES_H
 #define CLI_LINES_H
 
@@ -29,5 +29,13 @@ struct lines_filter {
  * Return: bytes put into @out
  */
 size_t lines_plain(struct lines_filter *f, char *out, const char *data, size_t len);
+
+/**
+ * lines_put() - Write what a guest has said: plain to a terminal, else byte for byte
+ * @f:		of what goes to @fd
+ *
+ * Return: 0 or negative errno
+ */
+int lines_put(struct lines_filter *f, int fd, const char *data, size_t len);
 
 #endif

@@ -2,7 +2,7 @@
 /* logs.c - labctl logs: what a guest has written to its console */
 #define _GNU_SOURCE
 #include "cli/commands.h"
-#include "cli/exec.h"
+#include "cli/guest.h"
 #include "cli/lines.h"
 #include "cli/object.h"
 #include "cli/table.h"
@@ -14,8 +14,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define FOLLOW_SECONDS (7 * 86400)
-#define READ_SECONDS 300
 #define LOGS_MAX_KEPT (64U << 20)
 
 /*
@@ -25,8 +23,7 @@
  */
 struct logs {
 	struct cli *cli;
-	struct lines_filter filter;
-	bool filtered;
+	struct lines_filter filter, complaints;
 	uint64_t skip;
 	char *kept;
 	size_t len, room;
@@ -61,18 +58,9 @@ static bool on_data(void *arg, const void *data, size_t len)
 {
 	struct logs *l = arg;
 	size_t skip = (size_t)MIN(l->skip, (uint64_t)len);
-	autofree char *text = NULL;
 
 	l->skip -= skip;
-	data = (const char *)data + skip;
-	len -= skip;
-	if (!l->filtered) {
-		l->r = io_write_all(STDOUT_FILENO, data, len);
-		return !l->r;
-	}
-	text = malloc(len + 1);
-	l->r = text ? io_write_all(STDOUT_FILENO, text, lines_plain(&l->filter, text, data, len))
-		    : -ENOMEM;
+	l->r = lines_put(&l->filter, STDOUT_FILENO, (const char *)data + skip, len - skip);
 	return !l->r;
 }
 
@@ -94,7 +82,6 @@ static int show_logs(struct logs *l, const struct object *o, uint64_t lines, boo
 	char path[CLIENT_PATH], all[CLIENT_PATH + 16];
 	int r = 0;
 
-	l->filtered = isatty(STDOUT_FILENO);
 	client_path(path, "/v1/labs/%s/instances/%s/console", o->lab, o->name);
 	snprintf(all, sizeof(all), "%s%s", path, follow ? "?follow=1" : "");
 	if (lines != UINT64_MAX)
@@ -108,72 +95,50 @@ static int show_logs(struct logs *l, const struct object *o, uint64_t lines, boo
 
 /* ---- of a service -------------------------------------------------------------------- */
 
-/* The one of a name in the answer to a GET; borrowed from *ret */
-static int find_named(struct cli *cli, const char *path, const char *name, json_t **ret,
-		      const json_t **ret_found)
+/* Which instance carries it: its name goes into @in */
+static int find_carrier(struct cli *cli, const struct object *o, struct object *in)
 {
-	const json_t *o;
-	size_t i;
-	int r = cli_call(cli, "GET", path, NULL, ret);
-
-	json_array_foreach(*ret, i, o)
-		if (!strcmp(cell_string(o, "name"), name)) {
-			*ret_found = o;
-			return r;
-		}
-	return r < 0 ? r
-		     : lab_fail(&cli->err, -ENOENT, "there is no service '%s': labctl status",
-				name);
-}
-
-/* Its log file, or the journal of its units */
-static json_t *log_command(const json_t *service, uint64_t lines, bool follow)
-{
-	const char *log = cell_string(service, "log");
-	const json_t *unit;
-	json_t *argv;
-	size_t i;
-
-	if (*log) {
-		argv = json_pack("[s s o]", "tail", "-n",
-				 lines == UINT64_MAX ? json_string("+1")
-						     : json_sprintf("%" PRIu64, lines));
-		if (follow)
-			json_array_append_new(argv, json_string("-F"));
-		json_array_append_new(argv, json_string(log));
-		return argv;
-	}
-	argv = json_pack("[s s s]", "journalctl", "-q", "--no-pager");
-	if (lines != UINT64_MAX)
-		json_array_append_new(argv, json_sprintf("-n%" PRIu64, lines));
-	if (follow)
-		json_array_append_new(argv, json_string("-f"));
-	json_array_foreach(json_object_get(service, "units"), i, unit)
-		json_array_append_new(argv, json_sprintf("-u%s", json_string_value(unit)));
-	return argv;
-}
-
-static int service_logs(struct cli *cli, const struct object *o, uint64_t lines, bool follow)
-{
-	autojson json_t *placed = NULL, *known = NULL;
-	const json_t *place, *service;
-	struct object in = *o;
+	autojson json_t *placed = NULL;
 	char path[CLIENT_PATH];
-	int r = find_named(cli, client_path(path, "/v1/labs/%s/services", o->lab), o->name, &placed,
-			   &place);
+	const json_t *s;
+	size_t i;
+	int r = cli_call(cli, "GET", client_path(path, "/v1/labs/%s/services", o->lab), NULL,
+			 &placed);
 
-	if (!r)
-		r = find_named(cli, "/v1/services", o->name, &known, &service);
-	if (!r && !*cell_string(service, "log") &&
-	    !json_array_size(json_object_get(service, "units")))
-		r = lab_fail(&cli->err, -ENODATA, "service %s has no log: see labctl logs %s/%s",
-			     o->name, o->lab, cell_string(place, "instance"));
 	if (r < 0)
-		return cli_end(cli, r);
-	snprintf(in.name, sizeof(in.name), "%s", cell_string(place, "instance"));
-	return exec_in_guest(cli, &in,
-			     json_pack("{s:o s:i}", "argv", log_command(service, lines, follow),
-				       "timeout", follow ? FOLLOW_SECONDS : READ_SECONDS));
+		return r;
+	*in = *o;
+	json_array_foreach(placed, i, s)
+		if (!strcmp(cell_string(s, "name"), o->name)) {
+			snprintf(in->name, sizeof(in->name), "%s", cell_string(s, "instance"));
+			return 0;
+		}
+	return lab_fail(&cli->err, -ENOENT, "there is no service '%s': labctl status", o->name);
+}
+
+static int on_output(void *arg, int stream, const void *data, size_t len)
+{
+	struct logs *l = arg;
+
+	return stream == 2 ? lines_put(&l->complaints, STDERR_FILENO, data, len)
+			   : lines_put(&l->filter, STDOUT_FILENO, data, len);
+}
+
+static int service_logs(struct logs *l, const struct object *o, uint64_t lines, bool follow)
+{
+	char path[CLIENT_PATH], all[CLIENT_PATH + 48], count[32] = "";
+	struct object in;
+	const struct guest_exec x = { .object = &in, .path = all, .output = on_output, .arg = l };
+	int code = 0, r = find_carrier(l->cli, o, &in);
+
+	if (r < 0)
+		return cli_end(l->cli, r);
+	if (lines != UINT64_MAX)
+		snprintf(count, sizeof(count), "&lines=%" PRIu64, lines);
+	client_path(path, "/v1/labs/%s/instances/%s/services/%s/log", in.lab, in.name, o->name);
+	snprintf(all, sizeof(all), "%s?follow=%d%s", path, follow, count);
+	r = guest_exec(l->cli, &x, &code);
+	return r < 0 ? cli_end(l->cli, r) : code;
 }
 
 static int run_logs(struct cli *cli, int argc, char **argv)
@@ -202,7 +167,7 @@ static int run_logs(struct cli *cli, int argc, char **argv)
 		return CLI_USAGE;
 	r = object_in_lab(cli, argv[optind], &o);
 	if (!r && service)
-		return service_logs(cli, &o, lines, follow);
+		return service_logs(&l, &o, lines, follow);
 	if (!r)
 		r = cli_ready(cli);
 	if (!r)

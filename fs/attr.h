@@ -104,6 +104,7 @@ enum entry_type {
 	ENTRY_DISK, /* a sealed file of labd's */
 	ENTRY_SHOT, /* bytes that labd makes when it is opened */
 	ENTRY_CAPTURE, /* a file that grows while it is open */
+	ENTRY_OUTPUT, /* the same, of a program in a guest */
 	ENTRY_LINK,
 	ENTRY_DIR,
 };
@@ -122,8 +123,8 @@ enum entry_type {
  *		1: nothing to do, 0, or a refusal
  * @path:	of a link's target, or of the file behind; -ENOENT: there is
  *		no such name now
- * @ask:	what to ask of labd for each opening, for ENTRY_SHOT and ENTRY_CAPTURE: a path of
- *		its API
+ * @ask:	what to ask of labd for each opening, for ENTRY_SHOT, ENTRY_CAPTURE and
+ *		ENTRY_OUTPUT: a path of its API
  * @dir:	class of a directory
  */
 struct entry {

@@ -8,8 +8,8 @@
  */
 #define _GNU_SOURCE
 #include "fs/attr.h"
+#include "fs/live.h"
 #include "fs/node.h"
-#include "fs/packets.h"
 #include "lib/util.h"
 
 #include <inttypes.h>
@@ -139,9 +139,9 @@ static int show_nic_stat(const struct ref *ref, FILE *out)
 	return attr_net_stat(pid, attr_string(ref, "ifname"), true, out);
 }
 
-static int pcap_path(const struct ref *ref, char path[IO_PATH])
+static int live_part_path(const struct ref *ref, char path[IO_PATH])
 {
-	return packets_path(&ref->node, path);
+	return live_path(&ref->node, path);
 }
 
 static const char *ask_packets(const struct ref *ref, char path[CLIENT_PATH])
@@ -163,7 +163,7 @@ static const struct entry nic_entries[] = {
 	{ .name = "pcap",
 	  .type = ENTRY_CAPTURE,
 	  .mode = 0444,
-	  .path = pcap_path,
+	  .path = live_part_path,
 	  .ask = ask_packets },
 };
 
@@ -321,11 +321,22 @@ static int show_ready(const struct ref *ref, FILE *out)
 	return 0;
 }
 
+static const char *ask_log(const struct ref *ref, char path[CLIENT_PATH])
+{
+	return client_path(path, "/v1/labs/%s/instances/%s/services/%s/log?follow=1", ref->lab.name,
+			   ref->item.name, part_name(ref->part));
+}
+
 static const struct entry service_entries[] = {
 	{ .name = "state", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_string },
 	{ .name = "instance", .type = ENTRY_TEXT, .mode = 0444, .show = show_instance },
 	{ .name = "ready", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_ready },
 	{ .name = "error", .type = ENTRY_TEXT, .mode = 0444, .key = "text", .show = show_string },
+	{ .name = "log",
+	  .type = ENTRY_OUTPUT,
+	  .mode = 0444,
+	  .path = live_part_path,
+	  .ask = ask_log },
 };
 
 /* Services come and go with the lab's spec */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* file.c - open files: values, logs, sealed disks, uploads */
 #define _GNU_SOURCE
-#include "fs/packets.h"
+#include "fs/live.h"
 #include "fs/tree.h"
 
 #include "fs/events.h"
@@ -25,6 +25,12 @@ static bool is_upload(const struct handle *h)
 	return h->node.class == CLASS_UPLOAD;
 }
 
+/* Filled by labd while it is open */
+static bool is_live(enum entry_type type)
+{
+	return type == ENTRY_CAPTURE || type == ENTRY_OUTPUT;
+}
+
 /* The permissions hold for everybody, also for root */
 static int check_mode(const struct entry *entry, int flags)
 {
@@ -34,7 +40,7 @@ static int check_mode(const struct entry *entry, int flags)
 		return -EACCES;
 	if (mode == O_RDONLY || entry->mode & 0200)
 		return 0;
-	return entry->type == ENTRY_DISK || entry->type == ENTRY_LOG || entry->type == ENTRY_CAPTURE
+	return entry->type == ENTRY_DISK || entry->type == ENTRY_LOG || is_live(entry->type)
 		       ? -EROFS
 		       : -EACCES;
 }
@@ -85,6 +91,7 @@ static int open_entry(const struct ref *ref, struct handle *h, struct fuse_file_
 	case ENTRY_EVENTS:
 	case ENTRY_SHOT:
 	case ENTRY_CAPTURE:
+	case ENTRY_OUTPUT:
 	case ENTRY_LINK:
 	case ENTRY_DIR:
 		break;
@@ -140,11 +147,13 @@ static void finish_shot(struct pending *p, int result)
 	opening_free(o);
 }
 
-static void on_capture(void *arg, int result, const struct lab_err *err)
+static void on_live(void *arg, struct live *l, int result, const struct lab_err *err)
 {
 	struct opening *o = arg;
 
 	if (!result) {
+		o->h->live = l;
+		o->h->fd = live_file(l);
 		reply_opened(o, o->req);
 		return;
 	}
@@ -174,8 +183,8 @@ static void open_later(fuse_req_t req, const struct ref *ref, struct handle *h,
 	o->kind = ref->item.kind;
 	o->id = ref->item.id;
 	ref->entry->ask(ref, path);
-	if (h->type == ENTRY_CAPTURE) {
-		packets_open(&h->node, path, on_capture, o);
+	if (is_live(h->type)) {
+		live_open(&h->node, path, h->type == ENTRY_OUTPUT, on_live, o);
 		return;
 	}
 	snprintf(action.path, sizeof(action.path), "%s", path);
@@ -203,7 +212,7 @@ void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	} else {
 		r = open_entry(&ref, h, fi);
 	}
-	if (!r && (h->type == ENTRY_SHOT || h->type == ENTRY_CAPTURE)) {
+	if (!r && (h->type == ENTRY_SHOT || is_live(h->type))) {
 		open_later(req, &ref, h, fi);
 		return;
 	}
@@ -309,7 +318,8 @@ static void read_log(fuse_req_t req, const struct ref *ref, struct handle *h, si
 {
 	struct stat st;
 
-	follow_log(ref, h);
+	if (h->type == ENTRY_LOG)
+		follow_log(ref, h);
 	if (h->fd < 0 || fstat(h->fd, &st) < 0 || off >= st.st_size) {
 		h->position = h->fd < 0 ? 0 : off;
 		fuse_reply_buf(req, NULL, 0);
@@ -370,6 +380,7 @@ void file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 		break;
 	case ENTRY_LOG:
 	case ENTRY_CAPTURE:
+	case ENTRY_OUTPUT:
 		read_log(req, &ref, h, size, off);
 		break;
 	case ENTRY_EVENTS:
@@ -554,8 +565,7 @@ void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	notify_forget(h);
 	if (is_upload(h))
 		upload_release(h->node.id);
-	else if (h->type == ENTRY_CAPTURE)
-		packets_close(&h->node);
+	live_close(h->live);
 	handle_free(h);
 	if (req)
 		fuse_reply_err(req, 0);
@@ -621,6 +631,7 @@ static unsigned int poll_events(const struct ref *ref, const struct handle *h)
 	switch (h->type) {
 	case ENTRY_LOG:
 	case ENTRY_CAPTURE:
+	case ENTRY_OUTPUT:
 	case ENTRY_EVENTS:
 		return !node_stat(ref, &st) && st.st_size != h->position ? POLLIN : 0;
 	case ENTRY_TEXT:
@@ -651,7 +662,7 @@ void file_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	/* Registered before looking, so that no change falls in between */
 	if (ph)
 		notify_poll(h, ino,
-			    (h->type == ENTRY_LOG || h->type == ENTRY_CAPTURE) &&
+			    (h->type == ENTRY_LOG || is_live(h->type)) &&
 					    !ref.entry->path(&ref, path)
 				    ? path
 				    : NULL,

@@ -2,11 +2,11 @@
 /* main.c - labfs: labs, instances and images as files */
 #define _GNU_SOURCE
 #include "fs/guest_child.h"
+#include "fs/live.h"
 #include "fs/loop.h"
 #include "fs/mirror.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
-#include "fs/packets.h"
 #include "fs/upload.h"
 #include "lib/log.h"
 #include "lib/num.h"
@@ -142,7 +142,7 @@ static int start_threads(const struct options *opt, const struct paths *paths,
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	action_init(opt->socket);
-	packets_init(opt->socket);
+	live_init(opt->socket);
 	model_listen(notify_change);
 	r = guest_child_init(paths->exec);
 	if (!r)

@@ -320,6 +320,7 @@ int node_stat(const struct ref *ref, struct stat *ret)
 		break;
 	case ENTRY_LOG:
 	case ENTRY_CAPTURE:
+	case ENTRY_OUTPUT:
 	case ENTRY_DISK:
 		stat_file(ref, ret);
 		break;

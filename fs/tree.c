@@ -217,7 +217,7 @@ static int check_setattr(const struct ref *ref, const struct stat *attr, int to_
 	if (!ref->entry)
 		return -EISDIR;
 	if (ref->entry->type == ENTRY_DISK || ref->entry->type == ENTRY_LOG ||
-	    ref->entry->type == ENTRY_CAPTURE)
+	    ref->entry->type == ENTRY_CAPTURE || ref->entry->type == ENTRY_OUTPUT)
 		return -EROFS;
 	return ref->entry->mode & 0200 ? 0 : -EACCES;
 }

@@ -16,6 +16,8 @@
 
 #include <fuse_lowlevel.h>
 
+struct live;
+
 extern const struct fuse_lowlevel_ops tree_ops;
 
 /**
@@ -28,6 +30,7 @@ extern const struct fuse_lowlevel_ops tree_ops;
  * @captured:	model_mtime() of it then
  * @input, @input_len, @dirty: what was written to take effect on close
  * @fd:		the file behind it (log, disk), or -1
+ * @live:	what fills that while it is open
  * @position:	end of the last read
  * @names, @nnames, @room: of a directory
  */
@@ -43,6 +46,7 @@ struct handle {
 	size_t input_len;
 	bool dirty;
 	int fd;
+	struct live *live;
 	off_t position;
 	struct dir_name *names;
 	size_t nnames, room;

@@ -7,6 +7,8 @@
 #include "labd/labjob.h"
 #include "labd/request.h"
 #include "labd/screen.h"
+#include "labd/service.h"
+#include "labd/servicelog.h"
 #include "labd/stream.h"
 #include "lib/io.h"
 #include "lib/num.h"
@@ -58,6 +60,33 @@ static int exec(struct request *q)
 	int r = take_guest(q, &guest);
 
 	return r ? r : stream_exec(q->d, guest, q->json, &q->stream, &q->err);
+}
+
+/* The same for the log of a service that the instance carries */
+static int service_log(struct request *q)
+{
+	const char *name = q->params[2], *follow = request_arg(q, "follow");
+	struct servicelog how = { .lines = request_arg(q, "lines"),
+				  .mark = request_arg(q, "mark"),
+				  .follow = follow && !strcmp(follow, "1") };
+	autojson json_t *service = NULL, *body = NULL;
+	struct guest *guest = NULL;
+	struct instance *in;
+	int r;
+
+	pthread_mutex_lock(&q->d->lock);
+	r = find_guest(q, &in, &guest);
+	if (!r && !service_carried(in, name))
+		r = lab_fail(&q->err, -ENOENT, "instance %s has no service %s", in->name, name);
+	pthread_mutex_unlock(&q->d->lock);
+	if (!r)
+		r = service_load(&q->d->paths, name, &service, &q->err);
+	if (!r)
+		r = servicelog_body(service, &how, &body, &q->err);
+	if (!r)
+		return stream_exec(q->d, guest, body, &q->stream, &q->err);
+	guest_unref(q->d, guest);
+	return r;
 }
 
 /* The probes of a body: JSON is YAML, so they are read as those of a lab file are */
@@ -296,6 +325,7 @@ const struct route guest_routes[] = {
 	{ "GET", "/v1/captures", list_captures, ROUTE_QUICK },
 	{ "GET", "/v1/labs/:/instances/:/nics/:/pcap", capture, 0 },
 	{ "POST", "/v1/labs/:/instances/:/exec", exec, ROUTE_QUICK },
+	{ "GET", "/v1/labs/:/instances/:/services/:/log", service_log, 0 },
 	{ "POST", "/v1/labs/:/instances/:/wait", wait_ready, 0 },
 	{ "POST", "/v1/labs/:/instances/:/read", read_file, 0 },
 	{ "POST", "/v1/labs/:/instances/:/write", write_file, 0 },

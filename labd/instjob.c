@@ -2,6 +2,7 @@
 /* instjob.c - what is done to one instance: start, stop, kill, pause, ... */
 #define _GNU_SOURCE
 #include "labd/boot.h"
+#include "labd/bootid.h"
 #include "labd/disk.h"
 #include "labd/events.h"
 #include "labd/imagejob.h"
@@ -24,6 +25,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#define BOOT_SECONDS 600 /* until the agent of a guest that may boot answers */
 #define CALL_US (5 * 1000000ULL)
 #define CLAIM_US (30 * 1000000ULL)
 
@@ -123,9 +125,22 @@ static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct l
 	return q ? qemu_nmi(q, num_now_us() + CALL_US, err) : err->code;
 }
 
+/* Whether it has booted while labd was away, or does so now: 1, 0, or negative errno */
+static int booted_unseen(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	autojson json_t *agent = json_pack("[{s:b s:i}]", "agent", 1, "timeout", BOOT_SECONDS);
+	int r;
+
+	if (!json_array_size(service_names(in)))
+		return 0;
+	r = boot_probe(d, job, in, job_item(job, in->name), agent, err);
+	return r < 0 ? r : bootid_changed(d, in->guest, err);
+}
+
 static int do_probe(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
 	bool good;
+	int r;
 
 	pthread_mutex_lock(&d->lock);
 	good = services_ready(in);
@@ -135,7 +150,13 @@ static int do_probe(struct labd *d, struct job *job, struct instance *in, struct
 		instance_set_ready(d, in, "no", "its services: labctl up");
 		return 0;
 	}
-	/* it may have booted again meanwhile */
+	r = booted_unseen(d, job, in, err);
+	if (r < 0) {
+		instance_set_ready(d, in, "no", "its guest agent");
+		return r;
+	}
+	if (r > 0)
+		return do_booted(d, job, in, err);
 	if (services_wait(d, job, in, job_item(job, in->name), err) < 0) {
 		instance_set_ready(d, in, "no", "its services");
 		return err->code;

@@ -2,6 +2,7 @@
 /* model_json.c - the model as objects of the API (docs/api.md) */
 #define _GNU_SOURCE
 #include "labd/model.h"
+#include "labd/service.h"
 #include "labd/servicejob.h"
 #include "lib/io.h"
 #include "lib/util.h"
@@ -179,14 +180,8 @@ static json_t *states_json(const struct instance *in)
 	const json_t *name;
 	size_t i;
 
-	json_array_foreach(json_object_get(instance_spec(in), "services"), i, name) {
-		const char *text = json_string_value(name);
-		const json_t *s = json_object_get(in->services, text);
-
-		json_array_append_new(list, json_pack("{s:s s:s s:s}", "name", text, "state",
-						      s ? spec_text(s, "state") : "stopped", "text",
-						      spec_text(s, "text")));
-	}
+	json_array_foreach(json_object_get(instance_spec(in), "services"), i, name)
+		json_array_append_new(list, service_shown(in, json_string_value(name)));
 	return list;
 }
 

@@ -152,6 +152,8 @@ static int read_reply(struct ready_try *t, int sock, uint64_t until, char *buf, 
 			return 0;
 		}
 		r = ready_wait_fd(t, sock, POLLIN, until);
+		if (r < 0) /* the probe's own time may be shorter */
+			snprintf(t->last, sizeof(t->last), "connected, but no whole reply");
 		if (!r || num_now_us() >= until)
 			snprintf(t->last, sizeof(t->last), "connected, but no whole reply in %d s",
 				 HTTP_TIME / 1000000);

@@ -18,6 +18,7 @@
 
 #include "images/image.h"
 #include "labd/boot.h"
+#include "labd/bootid.h"
 #include "labd/disk.h"
 #include "labd/export.h"
 #include "labd/imagejob.h"
@@ -322,6 +323,8 @@ void recover_probe(struct labd *d)
 				services_lost(in);
 				if (strcmp(in->ready, "yes") || !services_ready(in))
 					labjob_probe(d, in);
+				else if (json_array_size(service_names(in)))
+					bootid_adopted(d, in);
 			}
 	}
 }

@@ -4,6 +4,7 @@
 #include "labd/service.h"
 
 #include "labd/boot.h"
+#include "labd/bootid.h"
 #include "labd/guestrun.h"
 #include "labd/plan.h"
 #include "labd/service_context.h"
@@ -28,6 +29,17 @@ const json_t *service_names(const struct instance *in)
 bool service_carried(const struct instance *in, const char *name)
 {
 	return jlist_has(service_names(in), name);
+}
+
+json_t *service_shown(const struct instance *in, const char *name)
+{
+	const json_t *s = json_object_get(in->services, name);
+	/* what it waits for, or has waited for when its `up` was cut off, is no state of it */
+	bool off = !s || (!in->guest && strcmp(in->state, "starting") != 0);
+
+	return json_pack("{s:s s:s s:s}", "name", name, "state",
+			 off ? "stopped" : service_state(in, name), "text",
+			 off ? "" : jobj_text(s, "text"));
 }
 
 const char *service_state(const struct instance *in, const char *name)
@@ -209,6 +221,8 @@ int service_start(struct labd *d, struct job *job, struct instance *in, struct j
 	r = start(d, job, in, item, service, err);
 	if (!r)
 		r = wait_probes(d, job, in, item, service, err);
+	if (!r)
+		bootid_note(d, in, name);
 	lab_wrap(err, r, "service %s", name);
 	put_state(d, in, name, r < 0 ? "failed" : "ready", r < 0 ? err->text : "", NULL);
 	return r;
@@ -285,8 +299,9 @@ static int run_script(struct labd *d, struct job *job, struct instance *in, cons
 	};
 	int r = service_context(d, spec, in->name, &context, err);
 
-	if (!r)
-		r = catalogue_script(&d->paths, name, script, context, &text, err);
+	if (r < 0)
+		return r;
+	r = catalogue_script(&d->paths, name, script, context, &text, err);
 	if (r <= 0)
 		return r;
 	run.input = text;

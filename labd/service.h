@@ -17,8 +17,8 @@
  *
  * struct instance.services says how far each is: {NAME: {"state", "text", "digest"}}.
  * States are waiting, starting, ready and failed; the digest is of what was written, so that a
- * change of the catalogue or of the lab is noticed. It is kept in the store, as services
- * go on when labd does not; a guest that stops has none.
+ * change of the catalogue or of the lab is noticed; "boot" is bootid.h's. It is kept in the store,
+ *as services go on when labd does not; a guest that stops has none.
  *
  * Secrets are made from the lab's key, which is in the store: they are the same
  * each time, and others in each lab.
@@ -45,6 +45,14 @@ bool service_carried(const struct instance *in, const char *name);
 /** service_state() - How far one of an instance is: "" before anything was done; the lock is held
  */
 const char *service_state(const struct instance *in, const char *name);
+
+/**
+ * service_shown() - One of an instance as everybody sees it; the lock is held
+ * Nothing runs in a guest that does not run: its services are "stopped".
+ *
+ * Return: {"name", "state", "text"}, new reference
+ */
+json_t *service_shown(const struct instance *in, const char *name);
 
 /** services_ready() - Whether all services of an instance are; the lock is held */
 bool services_ready(const struct instance *in);

@@ -33,15 +33,11 @@ json_t *servicejob_list(const struct lab *lab)
 
 	TAILQ_FOREACH(in, &lab->instances, link)
 		json_array_foreach(service_names(in), i, name) {
-			const char *text = json_string_value(name);
-			const json_t *s = json_object_get(in->services, text);
-			const char *words = json_string_value(json_object_get(s, "text"));
+			json_t *s = service_shown(in, json_string_value(name));
 
-			json_array_append_new(list,
-					      json_pack("{s:s s:s s:s s:s s:s}", "lab", lab->name,
-							"name", text, "instance", in->name, "state",
-							s ? service_state(in, text) : "stopped",
-							"text", words ? words : ""));
+			json_object_set_new(s, "lab", json_string(lab->name));
+			json_object_set_new(s, "instance", json_string(in->name));
+			json_array_append_new(list, s);
 		}
 	return list;
 }

@@ -160,8 +160,59 @@ check_match "store has moved" "store of lab on a" "$(guest a cat /srv/copy)"
 check_match "its name, too" "$(inst a addr)" "$(guest b ping -c 1 store)"
 check_eq "store has moved in the tree" a "$(cat "$M/store/instance")"
 labctl check lab
-check_match "the log of a service" "copied" "$(labctl logs -s lab/front)"
+
+# ---- logs --------------------------------------------------------------------------------------
+
 check_fails 1 "service store has no log" labctl logs -s lab/store
+printf 'one\ntwo \033[31m\n' >"$TEST_DIR/want"
+guest a sh -c "printf 'one\ntwo \033[31m\n' >/srv/front.log"
+labctl logs -s lab/front >"$TEST_DIR/got"
+cmp "$TEST_DIR/want" "$TEST_DIR/got"
+check_match "the last line" "^two" "$(labctl logs -s lab/front -n 1)"
+# what acts on a terminal does not reach one
+for command in "logs -s lab/front" "exec lab/a -- cat /srv/front.log" "exec lab/a -- sh -c 'cat /srv/front.log >&2'"; do
+	TERM=dumb script -qec "labctl $command" "$TEST_DIR/typescript" </dev/null >"$TEST_DIR/seen"
+	grep -q "two" "$TEST_DIR/seen" || fail "$command: nothing on the terminal: $(cat "$TEST_DIR/seen")"
+	! grep -q $'\033' "$TEST_DIR/seen" || fail "$command: a control sequence on the terminal"
+done
+
+cmp "$TEST_DIR/want" "$M/front/log"
+check_fails 1 "No data available" cat "$M/store/log"
+check_match "why, in the tree" "service store has no log" "$(cat "$TEST_DIR/mnt/error")"
+programs() { guest a sh -c 'ps | grep "[t]ail -c" | wc -l'; }
+programs_are() { [ "$(programs)" = "$1" ]; }
+wait_for "no program to read it any more" 20 programs_are 0
+tail -c +1 -f "$M/front/log" >"$TEST_DIR/followed" &
+follower=$!
+wait_for "tail to follow" 20 cmp "$TEST_DIR/want" "$TEST_DIR/followed"
+cmp "$TEST_DIR/want" "$M/front/log" # another reader of the same
+wait_for "one program to read it" 20 programs_are 1
+guest a sh -c "echo three >>/srv/front.log"
+wait_for "what comes" 20 grep -q three "$TEST_DIR/followed"
+check_fails 1 "Read-only file system" dd if=/dev/zero of="$M/front/log" count=1 conv=notrunc
+# a log that begins anew
+guest a sh -c "mv /srv/front.log /srv/old; echo four >/srv/front.log"
+wait_for "the new log" 20 grep -q four "$TEST_DIR/followed"
+kill $follower
+wait $follower || true
+wait_for "no program to read it any more" 20 programs_are 0
+# an agent that is stopped: nobody else waits
+guest a sh -c 'kill -STOP $(pidof qemu-ga)' &
+stopper=$!
+stopped() { ! timeout -k 1 3 labctl exec lab/a -- true; }
+wait_for "the agent to be stopped" 60 stopped
+cat "$M/front/log" >/dev/null 2>"$TEST_DIR/why" &
+reader=$!
+other() { [ "$(timeout 1 cat "$M/store/state")" = ready ]; }
+other || fail "another file of the tree waits for the agent"
+! wait $reader || fail "a guest without an agent gave its log"
+grep -q "timed out" "$TEST_DIR/why" || fail "cat of the log: $(cat "$TEST_DIR/why")"
+wait $stopper || true
+labctl kill lab/a
+wait_state a stopped
+[ ! -e "$M/front/log" ] || fail "a log of a guest that does not run"
+labctl start lab/a
+check_eq "a log again" "$(labctl logs -s lab/front)" "$(cat "$M/front/log")"
 check_match "a name in the lab's network" "store" "$(labctl run lab -- getent hosts store)"
 check_fails 1 "lab lab has no service nothing" labctl check lab nothing
 labctl umount "$TEST_DIR/mnt"

@@ -84,7 +84,7 @@ static void test_kinds(void **state)
 	check_json(f.given, "{\"B\":null}");
 	check_json(f.steps[0].spec, "{\"argv\":[\"echo\",\"1\",\"\"],\"shell\":false}");
 	assert_true(f.steps[0].deadline_us == 300000000);
-	check_json(f.steps[1].spec, "{\"argv\":[\"sh\",\"-c\",\"echo $X\"],\"shell\":true}");
+	check_json(f.steps[1].spec, "{\"argv\":[\"sh\",\"-ec\",\"echo $X\"],\"shell\":true}");
 	assert_true(f.steps[1].deadline_us == 7000000);
 	check_json(f.steps[2].spec, "{\"argv\":[\"ls\"],\"shell\":false,\"on\":\"db\"}");
 	assert_true(f.steps[2].every_us == 2000000);
@@ -94,7 +94,7 @@ static void test_kinds(void **state)
 	check_json(f.steps[4].spec, "{\"on\":\"db\",\"ready\":{\"tcp\":22},\"since\":\"now\"}");
 	assert_true(f.steps[4].always && !f.steps[3].always);
 	assert_int_equal(f.steps[5].kind, STEP_HTTP);
-	check_json(f.steps[5].skip_if, "{\"argv\":[\"sh\",\"-c\",\"true\"],\"shell\":true}");
+	check_json(f.steps[5].skip_if, "{\"argv\":[\"sh\",\"-ec\",\"true\"],\"shell\":true}");
 	assert_int_equal(f.steps[5].line, 11);
 	stepfile_free(&f);
 	assert_null(f.steps);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* bootid.c - whether a guest is still in the boot in which its services were started */
+#define _GNU_SOURCE
+#include "labd/bootid.h"
+
+#include "labd/agent_file.h"
+#include "labd/labjob.h"
+#include "labd/service.h"
+#include "labd/watch.h"
+#include "labd/work.h"
+#include "lib/jobj.h"
+#include "lib/log.h"
+#include "lib/num.h"
+#include "lib/util.h"
+
+#include <string.h>
+
+#define ASK_US (5 * 1000000ULL)
+#define MAX_ID 64 /* bytes; it has 37 */
+
+/* As base64: it is only compared */
+static int ask(struct guest *g, json_t **ret, struct lab_err *err)
+{
+	json_t *id = NULL;
+	bool end;
+	int r = agent_file_read(g->agent, "/proc/sys/kernel/random/boot_id", 0, MAX_ID,
+				num_now_us() + ASK_US, &id, &end, err);
+
+	if (!r && json_string_length(id) > 2 * MAX_ID) {
+		json_decref(id);
+		r = lab_fail(err, -EPROTO, "its boot id is too long");
+	}
+	if (!r)
+		*ret = id;
+	return r;
+}
+
+void bootid_note(struct labd *d, struct instance *in, const char *service)
+{
+	autojson json_t *id = NULL;
+	json_t *s;
+
+	if (ask(in->guest, &id, NULL) < 0)
+		return; /* it is not known then */
+	SCOPED_LOCK(&d->lock);
+	s = json_object_get(in->services, service);
+	if (s)
+		json_object_set(s, "boot", id);
+}
+
+/* Any instance may have gone meanwhile; the lock is held */
+static struct instance *instance_of(struct labd *d, const struct guest *g)
+{
+	struct instance *in;
+	struct lab *lab;
+
+	TAILQ_FOREACH(lab, &d->labs, link)
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (in->guest == g)
+				return in;
+	return NULL;
+}
+
+/* A service of which another boot is known; NULL: none. The lock is held */
+static const char *find_other(const struct instance *in, const char *id)
+{
+	const char *name;
+	json_t *s;
+
+	json_object_foreach(in->services, name, s)
+		if (*jobj_text(s, "boot") && strcmp(jobj_text(s, "boot"), id) != 0)
+			return name;
+	return NULL;
+}
+
+int bootid_changed(struct labd *d, struct guest *g, struct lab_err *err)
+{
+	autojson json_t *id = NULL;
+	const struct instance *in;
+	int r = ask(g, &id, err);
+
+	if (r == -ENOENT)
+		return 0; /* a guest without /proc */
+	if (r < 0)
+		return r;
+	SCOPED_LOCK(&d->lock);
+	in = instance_of(d, g);
+	return in && find_other(in, json_string_value(id));
+}
+
+/**
+ * struct asking - of a guest that was adopted
+ * @g:		a reference
+ */
+struct asking {
+	struct labd *d;
+	struct guest *g;
+};
+
+/* Its answer: the same kernel (0), another one (1), or none */
+static void answered(struct labd *d, struct guest *g, int r)
+{
+	struct instance *in;
+
+	pthread_mutex_lock(&d->lock);
+	in = instance_of(d, g);
+	if (r > 0)
+		g->booted = true;
+	if (in && r > 0)
+		log_info("%s/%s has booted while labd was away", in->lab->name, in->name);
+	pthread_mutex_unlock(&d->lock);
+	if (r > 0)
+		watch_recheck(d);
+	else if (in && r < 0 && r != -ECANCELED)
+		labjob_probe(d, in);
+}
+
+static void run(void *arg)
+{
+	struct asking *a = arg;
+
+	answered(a->d, a->g, bootid_changed(a->d, a->g, NULL));
+	guest_unref(a->d, a->g);
+	free(a);
+}
+
+void bootid_adopted(struct labd *d, struct instance *in)
+{
+	struct asking *a = malloc(sizeof(*a));
+
+	if (!a)
+		return;
+	pthread_mutex_lock(&d->lock);
+	*a = (struct asking){ d, guest_ref(in->guest) };
+	pthread_mutex_unlock(&d->lock);
+	if (work_submit(d->calls, run, a) < 0) {
+		guest_unref(d, a->g);
+		free(a);
+	}
+}
