@@ -119,10 +119,10 @@ static const char *or_dash(const char *s)
 
 static const char *state_of(struct server *s, size_t i)
 {
-	static const char *const words[] = { [EXT_CLEAN] = "clean",
-					     [EXT_DIRTY] = "dirty",
-					     [EXT_UNCLEAN] = "unclean",
-					     [EXT_ERRORS] = "errors" };
+	static const char *const words[] = {
+		[EXT_CLEAN] = "clean",	  [EXT_REPLAYED] = "replayed", [EXT_DIRTY] = "dirty",
+		[EXT_BROKEN] = "damaged", [EXT_UNCLEAN] = "unclean",   [EXT_ERRORS] = "errors"
+	};
 
 	if (!s->tried[i])
 		(void)try_open(s, i);
