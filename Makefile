@@ -57,7 +57,7 @@ labctl_PKGS = jansson libcurl smartcols libcrypto yaml-0.1 libarchive
 labfs_PKGS = fuse3 jansson libcurl libcrypto
 labkeeper_PKGS = libsystemd jansson libnl-3.0 libnl-route-3.0 libnftables libcap-ng libcrypto
 labbuild_PKGS = jansson libcrypto ext2fs com_err
-labinspect_PKGS = jansson ext2fs com_err blkid zlib libseccomp
+labinspect_PKGS = jansson ext2fs com_err blkid zlib libseccomp libisofs-1 libsquashfs1
 test_PKGS = cmocka
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -206,11 +206,11 @@ BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-d
 	     libmicrohttpd-dev libyaml-dev libssl-dev libseccomp-dev libcurl4-openssl-dev \
 	     libsmartcols-dev libfuse3-dev libnl-3-dev libnl-route-3-dev libnftables-dev \
 	     libcap-ng-dev libpcap-dev libext2fs-dev comerr-dev libblkid-dev zlib1g-dev \
-	     libarchive-dev libcrypt-dev scdoc
+	     libarchive-dev libisofs-dev libsquashfs-dev libcrypt-dev scdoc
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
 TEST_DEPS = libcmocka-dev fdisk genisoimage iproute2 iputils-ping jq mtools nftables openssh-client procps sqlite3 \
-	    tcpdump util-linux
+	    squashfs-tools tcpdump util-linux xorriso
 BENCH_DEPS = fuse2fs libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 CLOUD_DEPS = python3-openstackclient openssh-client
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell

@@ -223,8 +223,9 @@ static void take(void *arg, const struct compare_change *change)
 	} else if (!t->cli->quiet) {
 		fprintf(stderr,
 			"labctl: note: %s: in use when %s was made: what the guest had only in "
-			"its memory or journal is not seen\n",
-			where ? where : t->at, t->side[change->c->what ? 1 : 0].o.name);
+			"its memory%s is not seen\n",
+			where ? where : t->at, t->side[change->c->what ? 1 : 0].o.name,
+			change->c->found == INSPECT_DIRTY ? " or journal" : "");
 	}
 }
 

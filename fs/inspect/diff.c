@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/inspect/diff.h"
 
+#include "fs/inspect/ext_replay.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -15,6 +16,34 @@ struct pair {
 	const struct part *part[2];
 	enum state state[2];
 };
+
+static int say_journal(struct diff *d, size_t i)
+{
+	switch (ext_journal(d->fs[i])) {
+	case EXT_REPLAYED:
+		return diff_say_word(d, INSPECT_REPLAYED, (uint32_t)i);
+	case EXT_DIRTY:
+	case EXT_BROKEN:
+		return diff_say_word(d, INSPECT_DIRTY, (uint32_t)i);
+	case EXT_CLEAN:
+	case EXT_UNCLEAN:
+	case EXT_ERRORS:
+		break;
+	}
+	return 0;
+}
+
+/* What is read from a journal is not what is in its place on the disk */
+static int mark_replayed(struct diff *d, const struct ext *x)
+{
+	struct span span;
+	int r = 0;
+
+	for (size_t i = 0; !r && ext_replay_span(x, i, &span.at, &span.end); i++)
+		r = same_mark(&d->same, &span);
+	same_sort(&d->same);
+	return r;
+}
 
 static int open_side(struct diff *d, struct pair *p, size_t i)
 {
@@ -31,9 +60,10 @@ static int open_side(struct diff *d, struct pair *p, size_t i)
 		return diff_say_trouble(d, r, err.text);
 	}
 	p->state[i] = EXT;
-	if (ext_journal(d->fs[i]) == EXT_DIRTY)
-		return diff_say_word(d, INSPECT_DIRTY, (uint32_t)i);
-	return 0;
+	r = mark_replayed(d, d->fs[i]);
+	if (r < 0)
+		return r;
+	return say_journal(d, i);
 }
 
 /* Whether what is in one place of both filesystems means the same */

@@ -164,6 +164,34 @@ bool disk_shares(const struct disk *a, const struct inspect_run *run_a, const st
 	return x->dev == y->dev && x->ino == y->ino && x->raw == y->raw && run_a->at == run_b->at;
 }
 
+static bool goes_on(const struct inspect_run *a, const struct inspect_run *b)
+{
+	return a->kind == b->kind &&
+	       (a->kind != INSPECT_DATA_RUN || (a->file == b->file && a->at + a->length == b->at));
+}
+
+ssize_t disk_runs(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *runs, size_t room)
+{
+	size_t n = 0;
+
+	while (len) {
+		struct inspect_run run;
+		int r = disk_map(d, at, len, &run);
+
+		if (r < 0)
+			return n ? (ssize_t)n : r;
+		at += run.length;
+		len -= run.length;
+		if (n && goes_on(&runs[n - 1], &run))
+			runs[n - 1].length += run.length;
+		else if (n == room)
+			break;
+		else
+			runs[n++] = run;
+	}
+	return (ssize_t)n;
+}
+
 /* Bytes of a packed cluster; neighbours are read one after the other, so the last is kept */
 static int read_packed(struct disk *d, const struct inspect_run *run, uint64_t at, void *buf)
 {

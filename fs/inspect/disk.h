@@ -63,6 +63,15 @@ int disk_map(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *ret)
 bool disk_shares(const struct disk *a, const struct inspect_run *run_a, const struct disk *b,
 		 const struct inspect_run *run_b);
 
+/**
+ * disk_runs() - Where a piece of a disk is
+ * @at, @len:	the piece, within the disk
+ * @runs:	@room of them
+ *
+ * Return: how many, at most as many as there is room for; -EUCLEAN, -EIO
+ */
+ssize_t disk_runs(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *runs, size_t room);
+
 /** disk_read() - All @len bytes at @at; behind the end there are zeroes. 0, -EUCLEAN, -EIO */
 int disk_read(struct disk *d, void *buf, size_t len, uint64_t at);
 

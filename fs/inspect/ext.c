@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/inspect/ext.h"
 
+#include "fs/inspect/ext_replay.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -80,7 +81,7 @@ static errcode_t io_read64(io_channel channel, unsigned long long block, int cou
 
 	if (block > x->size / (uint64_t)channel->block_size || at > x->size || len > x->size - at)
 		return EXT2_ET_SHORT_READ;
-	r = disk_read(x->disk, data, len, x->start + at);
+	r = ext_replay_read(x, data, len, at);
 	return r == -EUCLEAN ? EXT2_ET_SHORT_READ : -r;
 }
 
@@ -123,28 +124,54 @@ static struct struct_io_manager manager = {
 	.write_blk64 = io_write64,
 };
 
+static int open_fs(struct ext *x, struct lab_err *err)
+{
+	errcode_t code;
+
+	if (x->fs)
+		ext2fs_free(steal_ptr(x->fs));
+	opening = x;
+	code = ext2fs_open2("", NULL, EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP, 0, 0, &manager,
+			    &x->fs);
+	if (code)
+		return lab_fail(err, ext_to_errno(code), "%s", error_message(code));
+	/* Neighbours in the inode table are asked for one after the other */
+	(void)ext2fs_create_inode_cache(x->fs, 64);
+	return 0;
+}
+
+/* What cannot be replayed is shown as it is */
+static int replay(struct ext *x, struct lab_err *err)
+{
+	int r = ext_replay_start(x, err);
+
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		x->journal = r == -EOPNOTSUPP ? EXT_DIRTY : EXT_BROKEN;
+		return 0;
+	}
+	x->journal = r ? EXT_DIRTY : EXT_REPLAYED;
+	return open_fs(x, err);
+}
+
 int ext_open(struct disk *disk, uint64_t start, uint64_t size, struct ext **ret,
 	     struct lab_err *err)
 {
 	struct ext *x = calloc(1, sizeof(*x));
-	errcode_t code;
 	int r;
 
 	if (!x)
 		return lab_fail_errno(err, -ENOMEM, "opening it");
 	*x = (struct ext){ .disk = disk, .start = start, .size = size };
-	opening = x;
-	code = ext2fs_open2("", NULL, EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP, 0, 0, &manager,
-			    &x->fs);
-	if (code) {
-		r = ext_to_errno(code);
-		free(x);
-		return lab_fail(err, r, "%s", error_message(code));
-	}
-	/* Neighbours in the inode table are asked for one after the other */
-	(void)ext2fs_create_inode_cache(x->fs, 64);
-	*ret = x;
-	return 0;
+	r = open_fs(x, err);
+	if (!r && ext2fs_has_feature_journal_needs_recovery(x->fs->super))
+		r = replay(x, err);
+	if (r < 0)
+		ext_free(x);
+	else
+		*ret = x;
+	return r;
 }
 
 struct ext *ext_free(struct ext *x)
@@ -153,7 +180,9 @@ struct ext *ext_free(struct ext *x)
 		return NULL;
 	ext_drop_dirs(x);
 	ext_drop_files(x);
-	ext2fs_free(x->fs);
+	if (x->fs)
+		ext2fs_free(x->fs);
+	ext_replay_free(x->replay);
 	free(x);
 	return NULL;
 }
@@ -164,8 +193,8 @@ enum ext_journal ext_journal(const struct ext *x)
 
 	if (sb->s_state & EXT2_ERROR_FS)
 		return EXT_ERRORS;
-	if (ext2fs_has_feature_journal_needs_recovery(x->fs->super))
-		return EXT_DIRTY;
+	if (x->journal != EXT_CLEAN)
+		return x->journal;
 	if (!(sb->s_state & EXT2_VALID_FS))
 		return EXT_UNCLEAN;
 	return EXT_CLEAN;

@@ -7,8 +7,8 @@
  * All is read-only, and nothing of a filesystem is believed. libext2fs checks checksums
  * and the shape of extents and directories; what it lets pass and could make us run
  * in a circle is checked here: extents must go upwards, a directory has a bounded size, a
- * directory's ".." must lead to where it was found. A journal is not replayed: the files
- * are as they would be without it, and `table` says that it is dirty.
+ * directory's ".." must lead to where it was found. A journal that was not written back is
+ * replayed, in memory (ext_replay.h).
  *
  * What was read last is kept: the names of some directories, the extents of some files.
  */
@@ -26,21 +26,34 @@
 
 struct ext_dir;
 struct ext_file;
+struct ext_replay;
+
+/**
+ * enum ext_journal - whether a filesystem was left in order
+ * @EXT_REPLAYED: no, but it is shown as if it were
+ * @EXT_DIRTY:	the journal has to be replayed, and nobody here can, or not all of it
+ * @EXT_BROKEN:	the journal has to be replayed, and is damaged
+ * @EXT_UNCLEAN: it was mounted, and there is no journal
+ * @EXT_ERRORS:	its kernel has found damage
+ */
+enum ext_journal { EXT_CLEAN, EXT_REPLAYED, EXT_DIRTY, EXT_BROKEN, EXT_UNCLEAN, EXT_ERRORS };
 
 /**
  * struct ext - a filesystem
  * @start:	where its partition is on @disk
+ * @replay:	what is read from its journal, or NULL
+ * @journal:	EXT_CLEAN, or what became of the journal
  * @dirs, @files: that were used last, newest first
  */
 struct ext {
 	struct disk *disk;
 	uint64_t start, size;
 	ext2_filsys fs;
+	struct ext_replay *replay;
+	enum ext_journal journal;
 	struct ext_dir *dirs[EXT_MAX_DIRS];
 	struct ext_file *files[EXT_MAX_FILES];
 };
-
-enum ext_journal { EXT_CLEAN, EXT_DIRTY, EXT_UNCLEAN, EXT_ERRORS };
 
 /** ext_to_errno() - A code of libext2fs as negative errno */
 int ext_to_errno(errcode_t code);
@@ -55,11 +68,7 @@ int ext_open(struct disk *disk, uint64_t start, uint64_t size, struct ext **ret,
 /** ext_free() - Takes NULL, returns NULL */
 struct ext *ext_free(struct ext *x);
 
-/**
- * ext_journal() - Whether it was left in order
- * Return: EXT_DIRTY: the journal has to be replayed; EXT_UNCLEAN: it was mounted, and
- * there is no journal; EXT_ERRORS: its kernel has found damage
- */
+/** ext_journal() - Whether it was left in order */
 enum ext_journal ext_journal(const struct ext *x);
 
 /* Room for an inode of any size that is read here */

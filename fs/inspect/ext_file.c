@@ -8,16 +8,13 @@
  */
 #define _GNU_SOURCE
 #include "fs/inspect/ext.h"
+#include "fs/inspect/ext_extent.h"
+#include "fs/inspect/ext_replay.h"
 
 #include "lib/util.h"
 
 #include <assert.h>
 #include <string.h>
-
-/** struct extent - @len bytes at @at of the file are at @from of the filesystem */
-struct extent {
-	uint64_t at, from, len;
-};
 
 /**
  * struct ext_file - where the contents of a file are
@@ -27,14 +24,13 @@ struct ext_file {
 	uint32_t ino;
 	bool inside;
 	uint64_t size;
-	struct extent *v;
-	size_t n, room;
+	struct extents all;
 };
 
 static struct ext_file *file_free(struct ext_file *f)
 {
 	if (f)
-		free(f->v);
+		free(f->all.v);
 	free(f);
 	return NULL;
 }
@@ -50,97 +46,6 @@ void ext_drop_files(struct ext *x)
 {
 	for (size_t i = 0; i < EXT_MAX_FILES; i++)
 		x->files[i] = file_free(x->files[i]);
-}
-
-static int add_extent(const struct ext *x, struct ext_file *f, uint64_t block, uint64_t from,
-		      uint64_t n)
-{
-	uint64_t bs = x->fs->blocksize;
-	struct extent e = { .at = block * bs, .from = from * bs, .len = n * bs };
-	struct extent *last = f->n ? &f->v[f->n - 1] : NULL;
-
-	/* Upwards only: what goes in a circle ends here */
-	if (!n || from < x->fs->super->s_first_data_block ||
-	    from + n > ext2fs_blocks_count(x->fs->super) || (last && e.at < last->at + last->len))
-		return -EUCLEAN;
-	if (last && last->at + last->len == e.at && last->from + last->len == e.from) {
-		last->len += e.len;
-		return 0;
-	}
-	if (f->n == EXT_MAX_EXTENTS)
-		return -EUCLEAN;
-	if (f->n == f->room) {
-		size_t room = f->room ? 2 * f->room : 8;
-		struct extent *more = reallocarray(f->v, room, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		f->v = more;
-		f->room = room;
-	}
-	f->v[f->n++] = e;
-	return 0;
-}
-
-static void free_handle(ext2_extent_handle_t *handle)
-{
-	if (*handle)
-		ext2fs_extent_free(*handle);
-}
-
-static int read_extents(const struct ext *x, struct ext_file *f, struct ext2_inode *in)
-{
-	__attribute__((cleanup(free_handle))) ext2_extent_handle_t handle = NULL;
-	errcode_t code = ext2fs_extent_open2(x->fs, f->ino, in, &handle);
-	struct ext2fs_extent e;
-	int op = EXT2_EXTENT_ROOT;
-
-	/* A bounded number of steps: nodes above the leaves can be without end as well */
-	for (unsigned int i = 0; !code && i < 2 * EXT_MAX_EXTENTS; i++) {
-		int r = 0;
-
-		code = ext2fs_extent_get(handle, op, &e);
-		op = EXT2_EXTENT_NEXT;
-		if (code == EXT2_ET_EXTENT_NO_NEXT || code == EXT2_ET_NO_CURRENT_NODE)
-			return 0;
-		/* What was allocated and never written reads as zeroes */
-		if (!code && e.e_flags & EXT2_EXTENT_FLAGS_LEAF &&
-		    !(e.e_flags & EXT2_EXTENT_FLAGS_UNINIT))
-			r = add_extent(x, f, e.e_lblk, e.e_pblk, e.e_len);
-		if (r < 0)
-			return r;
-	}
-	return code ? ext_to_errno(code) : -EUCLEAN;
-}
-
-/* What block_iterate() tells */
-struct blocks {
-	const struct ext *x;
-	struct ext_file *f;
-	int code;
-};
-
-static int take_block(ext2_filsys fs, blk64_t *block, e2_blkcnt_t at, blk64_t ref, int offset,
-		      void *arg)
-{
-	struct blocks *b = arg;
-
-	(void)fs;
-	(void)ref;
-	(void)offset;
-	if (at < 0)
-		return 0;
-	b->code = add_extent(b->x, b->f, (uint64_t)at, *block, 1);
-	return b->code < 0 ? BLOCK_ABORT : 0;
-}
-
-static int read_blocks(const struct ext *x, struct ext_file *f)
-{
-	struct blocks b = { .x = x, .f = f };
-	errcode_t code = ext2fs_block_iterate3(
-		x->fs, f->ino, BLOCK_FLAG_READ_ONLY | BLOCK_FLAG_DATA_ONLY, NULL, take_block, &b);
-
-	return b.code < 0 ? b.code : ext_to_errno(code);
 }
 
 /* Its inode, if it is a file that can be read */
@@ -170,10 +75,8 @@ static int read_file(const struct ext *x, uint32_t ino, struct ext_file **ret)
 	f->size = EXT2_I_SIZE(&in.base);
 	if (in.base.i_flags & EXT4_INLINE_DATA_FL)
 		f->inside = true;
-	else if (in.base.i_flags & EXT4_EXTENTS_FL)
-		r = read_extents(x, f, &in.base);
 	else
-		r = read_blocks(x, f);
+		r = ext_extents(x, ino, &in.base, &f->all);
 	if (!r)
 		*ret = steal_ptr(f);
 	return r;
@@ -204,27 +107,10 @@ static int find_file(struct ext *x, uint32_t ino, struct ext_file **ret)
 	return 0;
 }
 
-/* The first extent that ends behind @at; f->n if there is none */
-static size_t extent_from(const struct ext_file *f, uint64_t at)
-{
-	size_t low = 0, high = f->n;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (f->v[mid].at + f->v[mid].len <= at)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
 static void find_piece(const struct ext *x, const struct ext_file *f, uint64_t at, uint64_t len,
 		       struct ext_piece *ret)
 {
-	size_t i = extent_from(f, at);
-	const struct extent *e = i < f->n ? &f->v[i] : NULL;
+	const struct extent *e = ext_extent_from(&f->all, at);
 
 	*ret = (struct ext_piece){ .length = len, .kind = EXT_HOLE };
 	if (f->inside) {
@@ -256,7 +142,7 @@ static int map_one(struct ext *x, const struct ext_file *f, uint64_t at, uint64_
 
 	find_piece(x, f, at, len, &p);
 	if (p.kind == EXT_ON_DISK)
-		return disk_map(x->disk, p.at, p.length, ret);
+		return ext_replay_map(x, p.at - x->start, p.length, ret);
 	*ret = (struct inspect_run){ .length = p.length,
 				     .kind = p.kind == EXT_HOLE ? INSPECT_ZERO_RUN
 								: INSPECT_COPY_RUN };
@@ -338,7 +224,7 @@ ssize_t ext_read(struct ext *x, uint32_t ino, void *buf, size_t len, uint64_t at
 		if (p.kind == EXT_HOLE)
 			memset(to, 0, p.length);
 		else
-			r = disk_read(x->disk, to, p.length, p.at);
+			r = ext_replay_read(x, to, p.length, p.at - x->start);
 		if (r < 0)
 			return r;
 		done += p.length;

@@ -13,6 +13,7 @@
  */
 #define _GNU_SOURCE
 #include "fs/inspect/diff.h"
+#include "fs/inspect/fs.h"
 #include "fs/inspect/protocol.h"
 #include "fs/inspect/sandbox.h"
 #include "fs/inspect/server.h"
@@ -177,6 +178,9 @@ static int serve_disk(void)
 
 	if (r < 0)
 		return r;
+	/* Times on media that are of no zone are shown as they are there */
+	setenv("TZ", "UTC0", 1);
+	fs_prepare();
 	r = make_window(&err);
 	if (!r)
 		r = inspect_sandbox(&err);

@@ -165,7 +165,8 @@ enum inspect_found {
 	INSPECT_REMOVED,
 	INSPECT_CHANGED,
 	INSPECT_TROUBLE, /* @error and words: something could not be compared */
-	INSPECT_DIRTY, /* the journal of side @what was not written back */
+	INSPECT_REPLAYED, /* side @what was in use: its journal was replayed */
+	INSPECT_DIRTY, /* likewise, but the journal could not be, or not all of it */
 	INSPECT_PROGRESS,
 	INSPECT_END, /* @what: 1 if the path is on one side at least */
 	INSPECT_FOUND, /* how many there are */

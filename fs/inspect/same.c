@@ -13,16 +13,8 @@ void same_done(struct same *s)
 	*s = (struct same){ 0 };
 }
 
-static int add_span(struct same *s, uint64_t at, uint64_t end)
+int same_mark(struct same *s, const struct span *span)
 {
-	if (s->n && s->v[s->n - 1].end == at) {
-		s->v[s->n - 1].end = end;
-		return 0;
-	}
-	if (s->n == SAME_MAX_SPANS) {
-		s->v[s->n - 1].end = end;
-		return 0;
-	}
 	if (s->n == s->room) {
 		size_t room = s->room ? 2 * s->room : 256;
 		struct span *more = reallocarray(s->v, room, sizeof(*more));
@@ -32,8 +24,41 @@ static int add_span(struct same *s, uint64_t at, uint64_t end)
 		s->v = more;
 		s->room = room;
 	}
-	s->v[s->n++] = (struct span){ .at = at, .end = end };
+	s->v[s->n++] = *span;
 	return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+void same_sort(struct same *s)
+{
+	size_t kept = 0;
+
+	if (s->n)
+		qsort(s->v, s->n, sizeof(*s->v), by_place);
+	for (size_t i = 0; i < s->n; i++) {
+		if (kept && s->v[i].at <= s->v[kept - 1].end)
+			s->v[kept - 1].end = MAX(s->v[kept - 1].end, s->v[i].end);
+		else
+			s->v[kept++] = s->v[i];
+	}
+	s->n = kept;
+}
+
+static int add_span(struct same *s, uint64_t at, uint64_t end)
+{
+	const struct span span = { .at = at, .end = end };
+
+	if (s->n && (s->v[s->n - 1].end == at || s->n == SAME_MAX_SPANS)) {
+		s->v[s->n - 1].end = end;
+		return 0;
+	}
+	return same_mark(s, &span);
 }
 
 /* Whether it is shared at @at, and how far that goes; what is damaged is not */

@@ -9,6 +9,9 @@
  * cannot differ. So the tables of all files are gone through once, and what is left is a
  * list of spans that may differ: as much as was written since the two parted.
  *
+ * What is not read from its place on the disk, since a journal has it newer, is marked as what
+ * may differ as well: same_mark() for each such place, then same_sort().
+ *
  * The list is bounded. What does not fit may differ, which costs time and is never wrong.
  */
 #ifndef FS_INSPECT_SAME_H
@@ -32,6 +35,12 @@ struct same {
 /** same_scan() - Compare where two disks have their bytes; 0, -EIO, -ENOMEM */
 int same_scan(struct disk *a, struct disk *b, struct same *ret);
 void same_done(struct same *s);
+
+/** same_mark() - What may differ although the disks share it; 0, -ENOMEM */
+int same_mark(struct same *s, const struct span *span);
+
+/** same_sort() - Put the marks in their order, before anything is asked */
+void same_sort(struct same *s);
 
 /**
  * same_at() - Whether there can be no difference at @at

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/inspect/server.h"
 
-#include "fs/inspect/ext.h"
+#include "fs/inspect/fs.h"
 #include "lib/util.h"
 
 #include <inttypes.h>
@@ -11,14 +11,15 @@
 
 /**
  * struct server - a disk and what is known of it
- * @fs:		of the partition with the same index; NULL: see @code
+ * @kind, @fs:	of the partition with the same index; NULL: see @code
  * @code, @why:	what opening it gave
  * @tried:	it was
  */
 struct server {
 	struct disk *disk;
 	struct parts parts;
-	struct ext *fs[INSPECT_MAX_PARTS];
+	const struct fs_kind *kind[INSPECT_MAX_PARTS];
+	void *fs[INSPECT_MAX_PARTS];
 	int code[INSPECT_MAX_PARTS];
 	char why[INSPECT_MAX_PARTS][128];
 	bool tried[INSPECT_MAX_PARTS];
@@ -48,7 +49,8 @@ struct server *server_free(struct server *s)
 	if (!s)
 		return NULL;
 	for (size_t i = 0; i < INSPECT_MAX_PARTS; i++)
-		ext_free(s->fs[i]);
+		if (s->fs[i])
+			s->kind[i]->close(s->fs[i]);
 	disk_free(s->disk);
 	free(s);
 	return NULL;
@@ -60,19 +62,20 @@ static int try_open(struct server *s, size_t i)
 	struct lab_err err = LAB_ERR_INIT;
 
 	s->tried[i] = true;
-	if (part_is_ext(p))
-		s->code[i] = ext_open(s->disk, p->start, p->size, &s->fs[i], &err);
+	s->kind[i] = fs_find(p->fs);
+	if (s->kind[i])
+		s->code[i] = s->kind[i]->open(s->disk, p->start, p->size, &s->fs[i], &err);
 	else if (*p->fs)
 		s->code[i] = lab_fail(&err, -EOPNOTSUPP,
-				      "it is %s: ext2, ext3 and ext4 can be read", p->fs);
+				      "it is %s, which cannot be read: see labfs(5)", p->fs);
 	else
 		s->code[i] = lab_fail(&err, -EOPNOTSUPP, "no filesystem is known in it");
 	snprintf(s->why[i], sizeof(s->why[i]), "%.127s", err.text);
 	return s->code[i];
 }
 
-/* The filesystem of a partition */
-static int find_fs(struct server *s, uint32_t number, struct ext **ret, struct lab_err *err)
+/* The index of a partition with a filesystem that can be read */
+static int find_fs(struct server *s, uint32_t number, size_t *ret, struct lab_err *err)
 {
 	const struct part *p = parts_find(&s->parts, number);
 	size_t i = p ? (size_t)(p - s->parts.v) : 0;
@@ -84,7 +87,7 @@ static int find_fs(struct server *s, uint32_t number, struct ext **ret, struct l
 	if (s->code[i] < 0)
 		return lab_fail(err, s->code[i], "%s %u: %s", number ? "partition" : "filesystem",
 				number, s->why[i]);
-	*ret = s->fs[i];
+	*ret = i;
 	return 0;
 }
 
@@ -94,8 +97,8 @@ static int find_fs(struct server *s, uint32_t number, struct ext **ret, struct l
 struct answer {
 	struct server *s;
 	const struct inspect_request *q;
-	struct ext *fs;
-	void *out;
+	const struct fs_kind *kind;
+	void *fs, *out;
 	size_t room;
 	struct lab_err err;
 };
@@ -119,16 +122,11 @@ static const char *or_dash(const char *s)
 
 static const char *state_of(struct server *s, size_t i)
 {
-	static const char *const words[] = { [EXT_CLEAN] = "clean",
-					     [EXT_DIRTY] = "dirty",
-					     [EXT_UNCLEAN] = "unclean",
-					     [EXT_ERRORS] = "errors" };
-
 	if (!s->tried[i])
 		(void)try_open(s, i);
 	if (s->code[i] == -EOPNOTSUPP)
 		return *s->parts.v[i].fs ? "unsupported" : "-";
-	return s->code[i] < 0 ? "damaged" : words[ext_journal(s->fs[i])];
+	return s->code[i] < 0 ? "damaged" : s->kind[i]->state(s->fs[i]);
 }
 
 static ssize_t answer_table(struct answer *a)
@@ -154,63 +152,46 @@ static ssize_t answer_lookup(struct answer *a)
 {
 	const struct inspect_request *q = a->q;
 	uint32_t ino;
-	int r = ext_lookup(a->fs, q->ino, q->name, q->name_len, &ino);
+	int r = a->kind->lookup(a->fs, q->ino, q->name, q->name_len, &ino);
 
 	if (!r)
-		r = ext_attr(a->fs, ino, q->depth, a->out);
+		r = a->kind->attr(a->fs, ino, q->depth, a->out);
 	return r < 0 ? r : (ssize_t)sizeof(struct inspect_attr);
 }
 
 static ssize_t answer_attr(struct answer *a)
 {
-	int r = ext_attr(a->fs, a->q->ino, a->q->depth, a->out);
+	int r = a->kind->attr(a->fs, a->q->ino, a->q->depth, a->out);
 
 	return r < 0 ? r : (ssize_t)sizeof(struct inspect_attr);
 }
 
 static ssize_t answer_link(struct answer *a)
 {
-	int r = ext_link(a->fs, a->q->ino, a->q->depth, a->out);
+	int r = a->kind->link(a->fs, a->q->ino, a->q->depth, a->out);
 
 	return r < 0 ? r : (ssize_t)strlen(a->out);
 }
 
 static ssize_t answer_list(struct answer *a)
 {
-	return ext_list(a->fs, a->q->ino, a->q->depth, a->q->offset, a->out, a->room);
+	return a->kind->list(a->fs, a->q->ino, a->q->depth, a->q->offset, a->out, a->room);
 }
 
-static ssize_t map_raw(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *runs)
+static ssize_t map_raw(const struct answer *a)
 {
-	size_t n = 0;
+	uint64_t size = disk_size(a->s->disk), at = a->q->offset;
+	uint64_t len = at < size ? MIN(a->q->length, size - at) : 0;
 
-	len = at < disk_size(d) ? MIN(len, disk_size(d) - at) : 0;
-	while (len) {
-		struct inspect_run run, *last = n ? &runs[n - 1] : NULL;
-		int r = disk_map(d, at, len, &run);
-
-		if (r < 0)
-			return n ? (ssize_t)n : r;
-		at += run.length;
-		len -= run.length;
-		if (last && last->kind == run.kind &&
-		    (run.kind != INSPECT_DATA_RUN ||
-		     (last->file == run.file && last->at + last->length == run.at)))
-			last->length += run.length;
-		else if (n == INSPECT_RUNS)
-			break;
-		else
-			runs[n++] = run;
-	}
-	return (ssize_t)n;
+	return disk_runs(a->s->disk, at, len, a->out, INSPECT_RUNS);
 }
 
 static ssize_t answer_map(struct answer *a)
 {
 	const struct inspect_request *q = a->q;
-	ssize_t n = q->part == INSPECT_RAW
-			    ? map_raw(a->s->disk, q->offset, q->length, a->out)
-			    : ext_map(a->fs, q->ino, q->offset, q->length, a->out, INSPECT_RUNS);
+	ssize_t n = q->part == INSPECT_RAW ? map_raw(a)
+					   : a->kind->map(a->fs, q->ino, q->offset, q->length,
+							  a->out, INSPECT_RUNS);
 
 	return n < 0 ? n : n * (ssize_t)sizeof(struct inspect_run);
 }
@@ -222,7 +203,7 @@ static ssize_t answer_read(struct answer *a)
 	int r;
 
 	if (q->part != INSPECT_RAW)
-		return ext_read(a->fs, q->ino, a->out, len, q->offset);
+		return a->kind->read(a->fs, q->ino, a->out, len, q->offset);
 	if (q->offset >= disk_size(a->s->disk))
 		return 0;
 	len = MIN(len, disk_size(a->s->disk) - q->offset);
@@ -232,7 +213,7 @@ static ssize_t answer_read(struct answer *a)
 
 static ssize_t answer_statfs(struct answer *a)
 {
-	ext_statfs(a->fs, a->out);
+	a->kind->statfs(a->fs, a->out);
 	return sizeof(struct inspect_statfs);
 }
 
@@ -269,14 +250,18 @@ size_t server_answer(struct server *s, const struct inspect_request *q, size_t l
 			    .room = INSPECT_REPLY - sizeof(*h),
 			    .err = LAB_ERR_INIT };
 	ssize_t n = 0;
+	size_t i = 0;
 
 	if (len != sizeof(*q) || q->op >= INSPECT_OPS || q->name_len > INSPECT_NAME ||
 	    q->depth > INSPECT_MAX_DEPTH ||
 	    (q->part == INSPECT_RAW && q->op != INSPECT_MAP && q->op != INSPECT_READ))
 		return server_refuse(len >= sizeof(q->op) ? q->op : INSPECT_OPS, -EPROTO, "",
 				     reply);
-	if (of_fs(q))
-		n = find_fs(s, q->part, &a.fs, &a.err);
+	if (of_fs(q)) {
+		n = find_fs(s, q->part, &i, &a.err);
+		a.kind = s->kind[i];
+		a.fs = s->fs[i];
+	}
 	if (!n)
 		n = answers[q->op](&a);
 	if (n < 0)

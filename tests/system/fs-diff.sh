@@ -161,7 +161,14 @@ has "A b:/root/more"
 
 say "a guest that ran"
 differs labctl diff lab/before running
-check_match "a note" "note: a:.*in use when running was made" "$(cat "$W/err")"
+check_match "a note" "note: a:.*in use when running was made.*only in its memory is not seen" \
+	"$(cat "$W/err")"
+# what was in its journal is seen; when it ended this was written back
+differs labctl diff lab/before running /root
+cp "$W/out" "$W/running"
+differs labctl diff lab/before after /root
+cmp "$W/out" "$W/running" || fail "with a journal: $(diff -a "$W/out" "$W/running")"
+check_eq "with and without a journal" "" "$(labctl -q diff lab/running after /root)"
 
 say "what is wrong is said"
 check_fails 2 "/none is neither in before nor in after" labctl diff lab/before after /none

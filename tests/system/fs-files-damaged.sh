@@ -5,23 +5,7 @@
 # REQUIRES: root fuse mke2fs debugfs perl
 . "${SRCDIR:-.}/tests/lib.sh"
 
-M=$TEST_DIR/mnt W=$TEST_DIR/w
-umount_tree()
-{
-	fusermount3 -u -z "$M" 2>/dev/null || true
-}
-
-is()
-{
-	[ "$(cat "$2")" = "$1" ]
-}
-
-# import NAME: $W/NAME.img
-import()
-{
-	cp --sparse=always "$W/$1.img" "$M/images/" || fail "importing $1: $(cat "$M/error")"
-	wait_for "image $1" 30 is ready "$M/images/$1/state"
-}
+. "${SRCDIR:-.}/tests/lib/files.sh"
 
 # make NAME [OPTION...]: a small filesystem, without checksums, so that damage is found late
 make()
@@ -41,16 +25,6 @@ poke()
 	printf '%s\n' "$@" | debugfs -w -f - "$W/$name.img" >>"$W/debugfs.log" 2>&1
 }
 
-# refused COMMAND...: it fails in time, with one of the two errnos that tell damage
-refused()
-{
-	local text status=0
-	text=$(timeout 10 "$@" 2>&1 >/dev/null) || status=$?
-	[ $status != 124 ] || fail "$*: hangs"
-	[ $status != 0 ] || fail "$*: succeeded"
-	[[ $text =~ "Structure needs cleaning"|"Input/output error" ]] || fail "$*: $text"
-}
-
 mkdir "$M" "$W" "$W/src" "$W/src/a" "$W/src/a/b"
 echo good >"$W/src/good"
 echo other >"$W/src/a/other"
@@ -63,7 +37,7 @@ labfs "$M"
 # ---- a directory in itself would be a tree without end
 make loop
 poke loop "link a a/b/again" "link a/b elsewhere"
-import loop
+import loop "$W/loop.img"
 P=$M/images/loop/files/p0
 refused stat "$P/a/b/again"
 refused ls "$P/elsewhere"
@@ -74,7 +48,7 @@ check_eq "its neighbours" "good other" "$(cat "$P/good" "$P/a/other" | tr '\n' '
 # ---- a name with a slash in it
 make slash
 perl -0777 -pi -e 's/na_me/na\/me/g' "$W/slash.img"
-import slash
+import slash "$W/slash.img"
 refused ls "$M/images/slash/files/p0/a/b/"
 check_eq "its neighbours" other "$(cat "$M/images/slash/files/p0/a/other")"
 
@@ -83,7 +57,7 @@ make inodes
 poke inodes "set_inode_field data block[3] 0" "set_inode_field data block[5] 99999999" \
 	"set_inode_field a/other mode 0" "set_inode_field a/b block[2] 0" \
 	"set_inode_field a/b block[5] 7777777"
-import inodes
+import inodes "$W/inodes.img"
 P=$M/images/inodes/files/p0
 refused cat "$P/data"
 refused cat "$P/a/other"
@@ -95,7 +69,7 @@ echo secret >"$W/secret"
 make links
 poke links "symlink a/self ." "symlink a/out self/self/self/../../../../../../../../..$W/secret" \
 	"symlink up ../../../../../../../..$W/secret" "symlink root $W/secret"
-import links
+import links "$W/links.img"
 P=$M/images/links/files/p0
 for link in a/out up root; do
 	if text=$(cat "$P/$link" 2>/dev/null); then fail "$link leads to the host: $text"; fi
@@ -107,12 +81,12 @@ done
 # ---- no filesystem any more, or only the outside of one
 make header
 printf '\377\377\377\377' | dd of="$W/header.img" bs=1 seek=1048 conv=notrunc status=none
-import header
+import header "$W/header.img"
 refused ls "$M/images/header/files/p0/"
 check_match table "^p0 0 8388608 - ext[24] damaged" "$(cat "$M/images/header/files/table")"
 check_match why "filesystem 0: " "$(cat "$M/images/header/error")"
 truncate -s 8M "$W/nothing.img"
-import nothing
+import nothing "$W/nothing.img"
 if ls "$M/images/nothing/files/p0/" 2>"$W/words"; then fail "nothing was listed"; fi
 check_match "of a disk without anything" "not supported" "$(cat "$W/words")"
 check_match table "^p0 0 8388608 - - - -" "$(cat "$M/images/nothing/files/table")"
@@ -124,7 +98,7 @@ for round in 1 2 3 4 5 6; do
 	perl -e 'srand(shift); open my $f, "+<", shift; for (1 .. 3000) {
 		seek $f, 1024 + int(rand(rand() < 0.5 ? 2e5 : 8e6)), 0; print $f chr(rand(256)) }' \
 		"$round" "$W/random$round.img"
-	import "random$round"
+	import "random$round" "$W/random$round.img"
 	P=$M/images/random$round/files
 	status=0
 	# a damaged size may be any: the ends are enough
@@ -134,10 +108,14 @@ for round in 1 2 3 4 5 6; do
 	cmp "$P/raw" "$W/random$round.img"
 done
 
-# ---- a journal that was not written back is no secret
+# ---- a journal that has to be replayed, with nothing in it; one that is on another disk
 truncate -s 16M "$W/dirty.img"
 mke2fs -q -F -t ext4 -d "$W/src" "$W/dirty.img" 2>/dev/null
 poke dirty "feature needs_recovery"
-import dirty
-check_match "the state of its journal" "ext4 dirty" "$(cat "$M/images/dirty/files/table")"
+import dirty "$W/dirty.img"
+check_match "the state of its journal" "ext4 replayed" "$(cat "$M/images/dirty/files/table")"
 check_eq "its files" good "$(cat "$M/images/dirty/files/good")"
+poke dirty "set_super_value journal_inum 0"
+import away "$W/dirty.img"
+check_match "the state of its journal" "ext4 dirty" "$(cat "$M/images/away/files/table")"
+check_eq "its files" good "$(cat "$M/images/away/files/good")"

@@ -4,12 +4,7 @@
 # TIMEOUT: 240
 # REQUIRES: root fuse tun mke2fs debugfs sfdisk qemu-io
 . "${SRCDIR:-.}/tests/lib.sh"
-
-M=$TEST_DIR/mnt W=$TEST_DIR/w
-umount_tree()
-{
-	fusermount3 -u -z "$M" 2>/dev/null || true
-}
+. "${SRCDIR:-.}/tests/lib/files.sh"
 
 # try WORDS COMMAND...: it fails, and says that
 try()
@@ -20,49 +15,13 @@ try()
 	[[ $text == *"$want"* ]] || fail "$*: expected '$want', got: $text"
 }
 
-is()
-{
-	[ "$(cat "$2")" = "$1" ]
-}
-
-# import NAME FILE: as an image
-import()
-{
-	cp --sparse=always "$2" "$M/images/$1.img" || fail "importing $1: $(cat "$M/error")"
-	wait_for "image $1" 30 is ready "$M/images/$1/state"
-}
-
-# What stat() says of everything below a directory, without links' targets and sizes
-list()
-{
-	(cd "$1" && find . ! -type l -printf '%P\t%y\t%m\t%U\t%G\t%s\t%b\t%n\t%T@\t%A@\t%C@\0' \
-		-o -printf '%P\t%y\t%m\t%U\t%G\t%n\t%T@\t%C@\0') | sort -z | tr '\0' '\n'
-}
-
-# Which names are one file
-links()
-{
-	(cd "$1" && find . -type f -links +1 -printf '%i %P\n' | sort -k 2 |
-		awk '{ if (!($1 in n)) n[$1] = ++k; print n[$1], $2 }')
-}
-
-sums()
-{
-	(cd "$1" && find . -type f -size +0 -size -1G -print0 | sort -z | xargs -0 sha256sum)
-}
-
 # same WHAT FILE DIR: a filesystem as the kernel mounts it, and as the tree shows it
 same()
 {
 	[ -n "$LOOP" ] || return 0
 	mount -t ext4 -o loop,ro,noload "$2" "$W/k"
-	list "$W/k" >"$W/kernel"
-	list "$3" >"$W/tree"
-	cmp "$W/kernel" "$W/tree" || fail "$1: metadata: $(diff -a "$W/kernel" "$W/tree" | head -4)"
-	cmp <(links "$W/k") <(links "$3") || fail "$1: hard links differ"
-	cmp <(sums "$W/k") <(sums "$3") || fail "$1: contents differ"
+	same_files "$1" "$W/k" "$3"
 	umount "$W/k"
-	say "$1: $(wc -l <"$W/tree") names are the same"
 }
 
 mkdir "$M" "$W" "$W/k" "$W/src" "$W/fill"

@@ -169,6 +169,9 @@ static struct disk *make_chain(const char *top, const char *bottom)
 static void test_same(void **state)
 {
 	struct disk *a, *b;
+	static const struct span marks[] = { { 3 * 65536, 3 * 65536 + 4096 },
+					     { 4096, 8192 },
+					     { 65536, 65536 + 512 } };
 	struct same s = { 0 };
 	char q[256], r[256];
 	uint64_t len;
@@ -192,6 +195,20 @@ static void test_same(void **state)
 	assert_int_equal(len, 65536 - 512);
 	assert_true(same_at(&s, 2 * 65536, 2 * SIZE, &len));
 	assert_int_equal(len, SIZE - 2 * 65536);
+	assert_false(same_all(&s, SIZE, 1));
+
+	/* marks: before, into, between, and one that joins two others */
+	for (size_t i = 0; i < ARRAY_SIZE(marks); i++)
+		assert_int_equal(same_mark(&s, &marks[i]), 0);
+	same_sort(&s);
+	assert_false(same_at(&s, 4096, 65536, &len));
+	assert_int_equal(len, 4096);
+	assert_true(same_all(&s, 8192, 65536 - 8192));
+	assert_false(same_at(&s, 65536, SIZE, &len));
+	assert_true(len >= 65536);
+	assert_true(same_all(&s, 3 * 65536 + 4096, 4096));
+	assert_false(same_at(&s, 3 * 65536, SIZE, &len));
+	assert_int_equal(len, 4096);
 	assert_false(same_all(&s, SIZE, 1));
 	same_done(&s);
 
