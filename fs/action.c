@@ -141,6 +141,21 @@ static int settled(void *arg)
 	return 0;
 }
 
+static int job_ended(void *arg)
+{
+	const struct wait *w = arg;
+	char text[LAB_ERR_TEXT];
+
+	return model_job(w->action->job, text) <= 0 || !model_is_online();
+}
+
+/* Until then the lab is claimed: who destroys one thing after the other meets no EBUSY */
+static void wait_for_job(struct wait *w)
+{
+	if (w->action->until == UNTIL_GONE && w->action->job)
+		model_wait(job_ended, w, num_now_us() + ACTION_MS * 1000ULL);
+}
+
 static bool is_as_wanted(const struct action *a)
 {
 	autoitem struct item item = { 0 };
@@ -174,6 +189,8 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	r = model_wait(settled, &w, a->job ? UINT64_MAX : deadline);
 	if (r == -ETIMEDOUT)
 		lab_fail(err, r, "labd has accepted it but does not show it");
+	if (r > 0)
+		wait_for_job(&w);
 	return MIN(r, 0);
 }
 

@@ -41,7 +41,7 @@
 enum action_until {
 	UNTIL_SHOWN, /* the model shows what was done */
 	UNTIL_APPEARED, /* the object named below is there */
-	UNTIL_GONE, /* it is no longer there */
+	UNTIL_GONE, /* it is no longer there, and labd's job with it has ended */
 	UNTIL_ANSWERED, /* labd has answered: nothing changes, @answer is of interest */
 };
 
