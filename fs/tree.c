@@ -578,5 +578,6 @@ const struct fuse_lowlevel_ops tree_ops = {
 	.fsync = file_fsync,
 	.lseek = file_seek,
 	.fallocate = file_fallocate,
+	.copy_file_range = file_copy,
 	.poll = file_poll,
 };
