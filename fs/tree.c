@@ -420,7 +420,10 @@ static void tree_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 			fuse_reply_err(req, 0);
 		return;
 	}
-	r = members->destroy(&ref, &action, &err);
+	/* Not more than unlink in it allows: find -delete goes on with it after that was refused */
+	r = removable(&ref, &err);
+	if (!r)
+		r = members->destroy(&ref, &action, &err);
 	if (r < 0)
 		tree_refuse(req, &ref, NULL, r, &err);
 	else
