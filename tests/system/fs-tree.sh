@@ -189,7 +189,7 @@ try ok rm -r "$I/a"
 check_eq "without one of its instances" b "$(cat "$M/labs/t/snapshots/both/members")"
 check_eq "snapshots that are left" both "$(ls "$M/labs/t/snapshots")"
 try ok rm -r "$M/labs/t"
-try ok rmdir "$M/images/blank"
+try ok rm -r "$M/images/blank"
 check_eq "what is left" "" "$(ls -A "$M/labs")$(ls -A "$M/images")"
 pid=$(awk '$1 == "pid" { print $2 }' "$M/status")
 rss=$(awk '/VmRSS/ { print $2 }' "/proc/$pid/status")
