@@ -437,11 +437,11 @@ static void finish_upload_rename(struct pending *p, int result)
 }
 
 static void rename_upload(fuse_req_t req, const struct ref *dir, const struct ref *ref,
-			  const char *to)
+			  const char *to, bool replace)
 {
 	autoaction struct action action = { 0 };
 	struct lab_err err = LAB_ERR_INIT;
-	int r = upload_rename(ref->node.id, to, &action, &err);
+	int r = upload_rename(ref->node.id, to, replace, &action, &err);
 
 	if (r < 0)
 		tree_refuse(req, dir, to, r, &err);
@@ -485,7 +485,7 @@ static void tree_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fus
 	else if (!r && parent != newparent)
 		r = lab_fail(&err, -EPERM, "it cannot go to another directory");
 	if (!r && ref.node.class == CLASS_UPLOAD) {
-		rename_upload(req, &dir, &ref, newname);
+		rename_upload(req, &dir, &ref, newname, !(flags & RENAME_NOREPLACE));
 		return;
 	}
 	if (!r)

@@ -518,7 +518,27 @@ int upload_close(uint32_t id, pid_t pid, struct action *ret, struct lab_err *err
 	return u->name[0] == '.' ? 1 : ask_locked(u, ret);
 }
 
-int upload_rename(uint32_t id, const char *name, struct action *ret, struct lab_err *err)
+/* What has the name that another is to get, goes, as rename(2) says; unless it is in use */
+static int replace_locked(const struct upload *by, const char *name, bool replace,
+			  struct lab_err *err)
+{
+	struct upload *u = uploads.first;
+
+	while (u && (u == by || !in_tree(u) || strcmp(u->name, name) != 0))
+		u = u->next;
+	if (!u)
+		return 0;
+	if (!replace)
+		return lab_fail(err, -EEXIST, "%s exists", name);
+	if (u->writer || u->stage != STAGE_OPEN)
+		return lab_fail(err, -EBUSY, "%s is being copied in already", name);
+	leave_locked(u, STAGE_GONE);
+	reap_locked(u);
+	return 0;
+}
+
+int upload_rename(uint32_t id, const char *name, bool replace, struct action *ret,
+		  struct lab_err *err)
 {
 	struct upload *u;
 	int r = check_name(name, err);
@@ -531,6 +551,9 @@ int upload_rename(uint32_t id, const char *name, struct action *ret, struct lab_
 		return lab_fail(err, -EBUSY, "it is being imported");
 	if (u->failed)
 		return lab_fail_errno(err, u->failed, "writing %s", u->name);
+	r = replace_locked(u, name, replace, err);
+	if (r < 0)
+		return r;
 	snprintf(u->name, sizeof(u->name), "%s", name);
 	/* While it is written, its close asks */
 	return u->opens || name[0] == '.' ? 1 : ask_locked(u, ret);

@@ -102,8 +102,12 @@ ssize_t upload_copy(uint32_t id, int from, off_t off_in, off_t off_out, size_t s
  */
 int upload_close(uint32_t id, pid_t pid, struct action *ret, struct lab_err *err);
 
-/** upload_rename() - Give it another name; as upload_close() */
-int upload_rename(uint32_t id, const char *name, struct action *ret, struct lab_err *err);
+/**
+ * upload_rename() - Give it another name; as upload_close()
+ * @replace:	drop the upload that has the name now; else -EEXIST
+ */
+int upload_rename(uint32_t id, const char *name, bool replace, struct action *ret,
+		  struct lab_err *err);
 
 /**
  * upload_asked() - labd has answered

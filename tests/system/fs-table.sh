@@ -185,25 +185,30 @@ done < <(find "$M" \( -path "$M/labs/u" -o -path "*/p0" -o -path "$M/inspect/lab
 
 # ---- other calls, with a file and a directory of one that runs
 calls=0
-file=$I/w/vcpus dir=$I/w
-while IFS=$'\t' read -r _ name on_file on_dir; do
+file=$I/w/vcpus dir=$I/w copy=$M/images/.copy
+while IFS=$'\t' read -r _ name on_file on_dir on_copy; do
 	calls=$((calls + 1))
+	: >"$copy"
 	case $name in
 	create | mkdir | symlink | mkfifo)
 		call "$on_file" "$name" "$file/new"
 		call "$on_dir" "$name" "$dir/new"
+		call "$on_copy" "$name" "$copy/new"
 		continue
 		;;
-	link | rename) words=("$name") arg=${file%/*}/new other=$I/new ;;
-	"chmod to another mode") words=(chmod) arg=600 other=700 ;;
-	"chmod to the same mode") words=(chmod) arg=644 other=755 ;;
-	"chown to another user") words=(chown) arg=12345 other=12345 ;;
-	"chown to the same user") words=(chown) arg=$(id -u) other=$arg ;;
-	write) words=(write) arg=1 other=1 ;;
-	*) words=("$name") arg=0 other=0 ;;
+	link | rename) words=("$name") arg=${file%/*}/new other=$I/new third=$M/images/.other ;;
+	"chmod to another mode") words=(chmod) arg=600 other=700 third=644 ;;
+	"chmod to the same mode") words=(chmod) arg=644 other=755 third=600 ;;
+	"chown to another user") words=(chown) arg=12345 other=12345 third=12345 ;;
+	"chown to the same user") words=(chown) arg=$(id -u) other=$arg third=$arg ;;
+	write) words=(write) arg=1 other=1 third=1 ;;
+	*) words=("$name") arg=0 other=0 third=0 ;;
 	esac
 	call "$on_file" "${words[@]}" "$file" "$arg"
 	call "$on_dir" "${words[@]}" "$dir" "$other"
+	call "$on_copy" "${words[@]}" "$copy" "$third"
+	[ ! -e "$copy" ] || check_eq "mode of a copy after $name" 600 "$(stat -c %a "$copy")"
+	rm -f "$copy" "$M/images/.other"
 done < <(tables "Other calls")
 [ $calls -gt 15 ] || fail "labfs(5) has only $calls other calls"
 
