@@ -105,3 +105,5 @@ cat words
 if grep -Ev "$ALLOWED" words; then fail "words that labfs(5) does not say"; fi
 [ "$(cat probe.longest)" -le $((2000 * ${TEST_TIMES:-1})) ] || fail "a read took $(cat probe.longest) ms"
 check_match "labfs" "labd up" "$(cat "$M/status")"
+labctl down -k t # there is nothing in these guests that would hear of it
+rm -r "$L" "$M/images/img"
