@@ -194,6 +194,23 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	return MIN(r, 0);
 }
 
+/* Whether labd, which did not answer the last action in time, does not answer a simple question */
+static bool hangs(void)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	struct mirror_status status;
+	struct client *client;
+	int r;
+
+	mirror_status(&status);
+	if (!status.stuck)
+		return false;
+	client = client_new(pool.socket, ACTION_PROBE_MS);
+	r = client ? client_call(client, "GET", "/v1/version", NULL, NULL, NULL, &err) : -ENOMEM;
+	client_free(client);
+	return r == -ETIMEDOUT;
+}
+
 /* As ask(), within the time the request has left */
 static int ask_in_time(struct client *client, struct pending *p, struct lab_err *err)
 {
@@ -201,7 +218,7 @@ static int ask_in_time(struct client *client, struct pending *p, struct lab_err 
 	struct client *hurried;
 	int r;
 
-	if (left < 10000)
+	if (left < 10000 || hangs())
 		return lab_fail(err, -ETIMEDOUT, "labd does not answer (is it stopped?)");
 	if (left > ACTION_MS * 900)
 		return ask(client, &p->action, p->deadline, err);
