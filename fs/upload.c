@@ -605,6 +605,22 @@ void upload_job(const json_t *job)
 	}
 }
 
+/* Whether a process has ended, also if nobody has waited for it yet */
+static bool has_ended(pid_t pid)
+{
+	autofree char *text = NULL;
+	char path[64];
+	const char *at;
+
+	if (kill(pid, 0) < 0)
+		return errno == ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (io_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return false;
+	at = strrchr(text, ')');
+	return at && !strncmp(at, ") Z", 3);
+}
+
 void upload_sweep(void)
 {
 	char state[256], path[IO_PATH];
@@ -616,8 +632,7 @@ void upload_sweep(void)
 	while (dir && (d = readdir(dir))) {
 		int pid, n;
 
-		if (sscanf(d->d_name, SPOOL_PREFIX "%d-%d", &pid, &n) == 2 && kill(pid, 0) < 0 &&
-		    errno == ESRCH)
+		if (sscanf(d->d_name, SPOOL_PREFIX "%d-%d", &pid, &n) == 2 && has_ended(pid))
 			unlinkat(dirfd(dir), d->d_name, 0);
 	}
 }
