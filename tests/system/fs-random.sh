@@ -19,6 +19,7 @@ labd_start
 mkdir -p "$LABD_STATE/images"
 on_exit umount -l "$M"
 labfs "$M"
+cd "$TEST_DIR"
 say "FSX_SEED=$SEED FSX_OPERATIONS=$OPERATIONS"
 
 # ---- one file, each operation checked; then the same on the disk below, to know that the tool is right

@@ -63,9 +63,19 @@ none_in_d()
 	[ -z "$TEST_CGROUP" ] || [ -z "$(in_d)" ]
 }
 
-nothing_of() # PID: labfs is gone, and with it whom it started
+# family: labfs and the processes it has started
+family()
 {
-	! alive "$1" && ! pgrep -P "$1" && ! pgrep -x labinspect
+	labfs_pid
+	pgrep -P "$(labfs_pid)"
+}
+
+all_gone()
+{
+	local p
+	for p; do
+		! alive "$p" || return 1
+	done
 }
 
 mkdir "$M"
@@ -125,7 +135,7 @@ control=/sys/fs/fuse/connections
 mountpoint -q $control || mount -t fusectl none $control
 on_exit umount $control
 number=$(($(stat -c %d "$M") & 0xff))
-pid=$(labfs_pid)
+mapfile -t family < <(family)
 kill -STOP "$LABD_PID"
 for i in 1 2 3; do
 	later "write$i" write "$I/w/vcpus" "$((i % 2 + 1))"
@@ -136,7 +146,7 @@ wait_for "calls to wait" 4 waiting
 echo 1 >$control/$number/abort
 came "ECONNABORTED|ENOTCONN" 4000
 kill -CONT "$LABD_PID"
-wait_for "labfs and its children to end" 10 nothing_of "$pid"
+wait_for "labfs and its children to end" 10 all_gone "${family[@]}"
 none_in_d || fail "in D: $(in_d)"
 labctl mount "$M"
 check_eq "after the abort" defined "$(cat "$I/w/state")"
@@ -151,19 +161,20 @@ arrived() { [ -s "$M/images/four.img" ]; }
 wait_for "the copy to be under way" 10 arrived
 check_eq "a guest's file" hello "$(cat "$M/images/two/files/hello")"
 number=$(($(stat -c %d "$M") & 0xff))
-pid=$(labfs_pid)
-kill -STOP "$pid"
+mapfile -t family < <(family)
+[ ${#family[@]} -gt 1 ] || fail "labfs has no child that reads a disk"
+kill -STOP "${family[0]}"
 for i in 1 2 3; do
 	later "read$i" read "$I/v/vcpus"
 	later "mkdir$i" mkdir "$I/newest$i"
 done
-waiting() { [ "$(cat "$control/$number/waiting")" -ge 2 ]; }
+waiting() { [ "$(cat "$control/$number/waiting")" -ge 1 ]; }
 wait_for "calls to wait" 4 waiting
-kill -KILL "$pid"
+kill -KILL "${family[0]}"
 came "ECONNABORTED|ENOTCONN" 4000
 exec {feed}>&-
 if wait $copy; then fail "a copy to a labfs that was killed succeeded"; fi
-wait_for "labfs and its children to end" 10 nothing_of "$pid"
+wait_for "labfs and its children to end" 10 all_gone "${family[@]}"
 none_in_d || fail "in D: $(in_d)"
 check_fails 1 "not connected|connection abort" cat "$M/status"
 labctl mount "$M"

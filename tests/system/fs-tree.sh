@@ -177,7 +177,8 @@ try ok mkdir "$I/a/snapshots/alone"
 check_eq members "a b" "$(cat "$M/labs/t/snapshots/both/members")"
 try "Device or resource busy" rmdir "$I/a/snapshots/both"
 try "Device or resource busy" rm -r "$I/a"
-check_eq "snapshots of one that runs" "alone both" "$(ls "$I/a/snapshots" | xargs)"
+check_eq "snapshots of one that runs" "alone
+both" "$(ls "$I/a/snapshots")"
 for name in a b; do
 	try ok put kill "$I/$name/ctl"
 	wait_for "$name to end" 20 is stopped "$I/$name/state"
