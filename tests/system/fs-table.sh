@@ -168,6 +168,8 @@ paths=()
 while IFS=$'\t' read -r dir name mode reading opening take refuse; do
 	path=$(live "$dir$name")
 	paths+=("$path")
+	# only of an instance that runs, with an agent: lab-services.sh
+	case $path in */services/cache/log) continue ;; esac
 	row "$mode" "$reading" "$opening" "$take" "$refuse" "$path"
 	rows=$((rows + 1))
 done < <(tables "In ")
@@ -217,7 +219,7 @@ fds=()
 while IFS=$'\t' read -r dir name mode _; do
 	path=$(live "$dir$name")
 	case $mode:$path in
-	link:* | 0200:* | *:"$M"/inspect/* | *:*.png | *:*/pcap | *:*.qcow2) continue ;;
+	link:* | 0200:* | *:"$M"/inspect/* | *:*.png | *:*/pcap | *:*/log | *:*.qcow2) continue ;;
 	*:"$M"/labs/* | *:"$M"/images/*) ;;
 	*) continue ;;
 	esac
