@@ -209,8 +209,8 @@ BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-d
 	     libarchive-dev libisofs-dev libsquashfs-dev libcrypt-dev scdoc
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
-TEST_DEPS = libcmocka-dev fdisk genisoimage iproute2 iputils-ping jq mtools nftables openssh-client procps sqlite3 \
-	    squashfs-tools tcpdump util-linux xorriso
+TEST_DEPS = libcmocka-dev busybox fdisk file genisoimage git inotify-tools iproute2 iputils-ping jq less mc mtools nano \
+	    nftables openssh-client procps rsync sqlite3 squashfs-tools strace tcpdump tmux tree util-linux vim xorriso
 BENCH_DEPS = fuse2fs libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 CLOUD_DEPS = python3-openstackclient openssh-client
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell

@@ -141,6 +141,21 @@ static int settled(void *arg)
 	return 0;
 }
 
+static int job_ended(void *arg)
+{
+	const struct wait *w = arg;
+	char text[LAB_ERR_TEXT];
+
+	return model_job(w->action->job, text) <= 0 || !model_is_online();
+}
+
+/* Until then the lab is claimed: who destroys one thing after the other meets no EBUSY */
+static void wait_for_job(struct wait *w)
+{
+	if (w->action->until == UNTIL_GONE && w->action->job)
+		model_wait(job_ended, w, num_now_us() + ACTION_MS * 1000ULL);
+}
+
 static bool is_as_wanted(const struct action *a)
 {
 	autoitem struct item item = { 0 };
@@ -174,7 +189,26 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	r = model_wait(settled, &w, a->job ? UINT64_MAX : deadline);
 	if (r == -ETIMEDOUT)
 		lab_fail(err, r, "labd has accepted it but does not show it");
+	if (r > 0)
+		wait_for_job(&w);
 	return MIN(r, 0);
+}
+
+/* Whether labd, which did not answer the last action in time, does not answer a simple question */
+static bool hangs(void)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	struct mirror_status status;
+	struct client *client;
+	int r;
+
+	mirror_status(&status);
+	if (!status.stuck)
+		return false;
+	client = client_new(pool.socket, ACTION_PROBE_MS);
+	r = client ? client_call(client, "GET", "/v1/version", NULL, NULL, NULL, &err) : -ENOMEM;
+	client_free(client);
+	return r == -ETIMEDOUT;
 }
 
 /* As ask(), within the time the request has left */
@@ -184,7 +218,7 @@ static int ask_in_time(struct client *client, struct pending *p, struct lab_err 
 	struct client *hurried;
 	int r;
 
-	if (left < 10000)
+	if (left < 10000 || hangs())
 		return lab_fail(err, -ETIMEDOUT, "labd does not answer (is it stopped?)");
 	if (left > ACTION_MS * 900)
 		return ask(client, &p->action, p->deadline, err);

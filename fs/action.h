@@ -12,7 +12,10 @@
  *
  * A request waits ACTION_MS at most, from the time it was given here. A pool
  * that is all waiting for a stopped labd does not add up: what has waited
- * too long in the queue is answered without being asked. What labd has
+ * too long in the queue is answered without being asked. The kernel lets only
+ * one request at a time change a directory, so ten of `mkdir` would wait one
+ * after the other: when labd has not answered one in time, the next is asked
+ * only if labd answers a simple question within ACTION_PROBE_MS. What labd has
  * accepted as a job and only needs to appear (a snapshot) is waited for as
  * long as labd is there.
  *
@@ -34,6 +37,7 @@
 #include <stdint.h>
 
 #define ACTION_MS 5000
+#define ACTION_PROBE_MS 100
 #define ACTION_MAX_WORKERS 8
 #define ACTION_MAX_QUEUE 1024 /* a queue this long is a mistake of a script */
 #define ACTION_IDLE_S 20
@@ -41,7 +45,7 @@
 enum action_until {
 	UNTIL_SHOWN, /* the model shows what was done */
 	UNTIL_APPEARED, /* the object named below is there */
-	UNTIL_GONE, /* it is no longer there */
+	UNTIL_GONE, /* it is no longer there, and labd's job with it has ended */
 	UNTIL_ANSWERED, /* labd has answered: nothing changes, @answer is of interest */
 };
 

@@ -149,6 +149,8 @@ typedef bool (*member_fn)(void *arg, const char *name, const struct node *node);
  * @make:	mkdir; NULL: -EPERM
  * @rename:	to a valid name; NULL: -EPERM
  * @destroy:	rmdir; NULL: nothing is destroyed, see struct class removable
+ * @elsewhere:	whether a member is only seen from here: rmdir treats it as an attribute is
+ *		treated by unlink; NULL: none is
  */
 struct members {
 	int (*list)(const struct ref *dir, member_fn fn, void *arg);
@@ -158,6 +160,7 @@ struct members {
 	int (*rename)(const struct ref *member, const char *to, struct action *ret,
 		      struct lab_err *err);
 	int (*destroy)(const struct ref *member, struct action *ret, struct lab_err *err);
+	bool (*elsewhere)(const struct ref *member);
 };
 
 /**

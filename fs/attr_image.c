@@ -69,20 +69,68 @@ static int show_packages(const struct ref *ref, FILE *out)
 	return r == -ENOENT ? 0 : r;
 }
 
+/* Write "lab/instance" of those in a lab whose disks stand on an image; how many, or errno */
+static int users_in(const struct item *lab, uint32_t image, bool more, FILE *out)
+{
+	struct item *items;
+	int n = model_list(KIND_INSTANCE, lab->id, &items), found = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (json_integer_value(json_object_get(items[i].json, "image_id")) != image)
+			continue;
+		fprintf(out, "%s%s/%s", more || found ? " " : "", lab->name, items[i].name);
+		found++;
+	}
+	if (n >= 0)
+		model_list_free(items, n);
+	return n < 0 ? n : found;
+}
+
+/*
+ * From what instances say: labd tells of an image when that changes, not when one who uses
+ * it comes or goes
+ */
+static int write_users(const struct ref *ref, FILE *out)
+{
+	struct item *labs;
+	int n = model_list(KIND_LAB, 0, &labs), found = 0, r = MIN(n, 0);
+
+	for (int i = 0; i < n && r >= 0; i++) {
+		r = users_in(&labs[i], ref->item.id, found, out);
+		found += MAX(r, 0);
+	}
+	if (n >= 0)
+		model_list_free(labs, n);
+	return r < 0 ? r : found;
+}
+
+static int show_users(const struct ref *ref, FILE *out)
+{
+	return MIN(write_users(ref, out), 0);
+}
+
+static int image_unused(const struct ref *ref, struct lab_err *err)
+{
+	autofree char *users = NULL;
+	size_t len;
+	FILE *out = open_memstream(&users, &len);
+	int n = out ? write_users(ref, out) : -ENOMEM;
+
+	if (out)
+		fclose(out);
+	if (n < 0)
+		return n;
+	return n ? lab_fail(err, -EBUSY, "image %s is used by %.200s", ref->item.name, users) : 0;
+}
+
 static int image_removable(const struct ref *ref, struct lab_err *err)
 {
-	const json_t *users = json_object_get(ref->item.json, "users");
-
 	if (json_is_true(json_object_get(ref->item.json, "protect")))
 		return lab_fail(err, -EPERM, "image %s is protected: echo 0 > protect",
 				ref->item.name);
-	if (json_array_size(users))
-		return lab_fail(err, -EBUSY, "image %s is used by %s%s", ref->item.name,
-				json_string_value(json_array_get(users, 0)),
-				json_array_size(users) > 1 ? " and others" : "");
 	if (json_integer_value(json_object_get(ref->item.json, "job")))
 		return lab_fail(err, -EBUSY, "image %s is being worked on", ref->item.name);
-	return 0;
+	return image_unused(ref, err);
 }
 
 static int files_path(const struct ref *ref, char path[IO_PATH])
@@ -119,7 +167,7 @@ static const struct entry image_entries[] = {
 	  .key = "sha256",
 	  .show = show_packages },
 	{ .name = "base", .type = ENTRY_TEXT, .mode = 0444, .key = "base", .show = show_string },
-	{ .name = "users", .type = ENTRY_TEXT, .mode = 0444, .key = "users", .show = show_list },
+	{ .name = "users", .type = ENTRY_TEXT, .mode = 0444, .show = show_users },
 	{ .name = "protect",
 	  .type = ENTRY_TEXT,
 	  .mode = 0644,

@@ -61,6 +61,11 @@ static int show_stat(const struct ref *ref, FILE *out)
 	return 0;
 }
 
+static bool runs(const struct ref *ref)
+{
+	return json_integer_value(json_object_get(ref->item.json, "pid")) > 0;
+}
+
 static int link_to(const char *path, char ret[IO_PATH])
 {
 	if (!*path)
@@ -71,12 +76,12 @@ static int link_to(const char *path, char ret[IO_PATH])
 
 static int console_path(const struct ref *ref, char path[IO_PATH])
 {
-	return link_to(attr_string(ref, "console"), path);
+	return runs(ref) ? link_to(attr_string(ref, "console"), path) : -ENOENT;
 }
 
 static int qmp_path(const struct ref *ref, char path[IO_PATH])
 {
-	return link_to(attr_string(ref, "qmp"), path);
+	return runs(ref) ? link_to(attr_string(ref, "qmp"), path) : -ENOENT;
 }
 
 static int netns_path(const struct ref *ref, char path[IO_PATH])
@@ -266,6 +271,9 @@ static int instance_removable(const struct ref *ref, struct lab_err *err)
 	const struct item *i = ref->owner.json ? &ref->owner : &ref->item;
 	const char *state = json_string_value(json_object_get(i->json, "state"));
 
+	if (json_is_true(json_object_get(ref->lab.json, "protect")))
+		return lab_fail(err, -EPERM, "lab %s is protected: echo 0 > protect there",
+				ref->lab.name);
 	if (json_is_true(json_object_get(i->json, "protect")))
 		return lab_fail(err, -EPERM, "instance %s is protected: echo 0 > protect", i->name);
 	if (!state ||

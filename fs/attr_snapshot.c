@@ -189,13 +189,13 @@ static int members_make(const struct ref *dir, const char *name, struct action *
 	return make(dir, json_pack("[s]", dir->item.name), name, ret);
 }
 
-static int members_destroy(const struct ref *snapshot, struct action *ret, struct lab_err *err)
+/*
+ * One of more instances stays when one of them goes. Refused, it would keep rm -r from
+ * getting on with an instance that labd lets go.
+ */
+static bool members_elsewhere(const struct ref *snapshot)
 {
-	if (json_array_size(json_object_get(snapshot->item.json, "members")) > 1)
-		return lab_fail(err, -EBUSY,
-				"snapshot %s is of more instances: rmdir it in labs/%s/snapshots",
-				snapshot->item.name, snapshot->lab.name);
-	return destroy(snapshot, ret);
+	return json_array_size(json_object_get(snapshot->item.json, "members")) > 1;
 }
 
 static int owner_removable(const struct ref *ref, struct lab_err *err)
@@ -206,7 +206,8 @@ static int owner_removable(const struct ref *ref, struct lab_err *err)
 static const struct members member_snapshots_members = {
 	.list = members_list,
 	.make = members_make,
-	.destroy = members_destroy,
+	.destroy = snapshots_destroy,
+	.elsewhere = members_elsewhere,
 };
 
 const struct class class_member_snapshots = {

@@ -191,6 +191,29 @@ static void open_later(fuse_req_t req, const struct ref *ref, struct handle *h,
 	tree_submit(req, ref, NULL, &action, finish_shot, o);
 }
 
+static void open_upload(fuse_req_t req, struct handle *h, struct fuse_file_info *fi)
+{
+	static const struct ref images = { .class = &class_images,
+					   .node = { .class = CLASS_IMAGES } };
+	struct lab_err err = LAB_ERR_INIT;
+	char name[NAME_MAX + 1];
+	int r;
+
+	h->writes = (fi->flags & O_ACCMODE) != O_RDONLY;
+	r = upload_hold(h->node.id, h->writes, &err);
+	if (r < 0) {
+		tree_refuse(req, &images, upload_name(h->node.id, name), r, &err);
+		handle_free(h);
+		return;
+	}
+	if (h->writes && fi->flags & O_TRUNC)
+		(void)upload_truncate(h->node.id, 0); /* fails if it is gone: so will writes */
+	fi->direct_io = 1;
+	fi->fh = (uintptr_t)h;
+	if (fuse_reply_open(req, fi) < 0)
+		file_release(NULL, h->number, fi);
+}
+
 void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	autoref struct ref ref = { 0 };
@@ -207,11 +230,10 @@ void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (is_upload(h)) {
-		fi->direct_io = 1;
-		r = upload_hold(h->node.id);
-	} else {
-		r = open_entry(&ref, h, fi);
+		open_upload(req, h, fi);
+		return;
 	}
+	r = open_entry(&ref, h, fi);
 	if (!r && (h->type == ENTRY_SHOT || is_live(h->type))) {
 		open_later(req, &ref, h, fi);
 		return;
@@ -262,13 +284,14 @@ void file_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 		return;
 	}
 	h = handle_new(&ref);
-	if (!h || upload_hold(ref.node.id) < 0) {
+	if (!h || upload_hold(ref.node.id, true, &err) < 0) {
 		upload_drop(ref.node.id);
 		if (h)
 			handle_free(h);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
+	h->writes = true;
 	fi->direct_io = 1;
 	fi->fh = (uintptr_t)h;
 	if (fuse_reply_create(req, &entry, fi) < 0)
@@ -546,9 +569,9 @@ void file_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	autoref struct ref ref = { 0 };
 	struct handle *h = handle_of(fi);
 
-	if (is_upload(h))
+	if (is_upload(h) && h->writes)
 		flush_upload(req, h);
-	else if (!h->dirty)
+	else if (!h->dirty) /* also who has only read an upload */
 		fuse_reply_err(req, 0);
 	else if (node_resolve(ino, &ref) < 0)
 		fuse_reply_err(req, ENODEV);
@@ -564,7 +587,7 @@ void file_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)ino;
 	notify_forget(h);
 	if (is_upload(h))
-		upload_release(h->node.id);
+		upload_release(h->node.id, h->writes);
 	live_close(h->live);
 	handle_free(h);
 	if (req)
@@ -621,6 +644,24 @@ void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t l
 	if (is_upload(h))
 		r = upload_fallocate(h->node.id, mode, off, len);
 	fuse_reply_err(req, -r);
+}
+
+/* `cp images/a/disk.qcow2 images/b.qcow2`: the data stays in the kernel, and in place if it can */
+void file_copy(fuse_req_t req, fuse_ino_t ino, off_t off, struct fuse_file_info *fi, fuse_ino_t to,
+	       off_t to_off, struct fuse_file_info *to_fi, size_t size, int flags)
+{
+	const struct handle *from = handle_of(fi), *h = handle_of(to_fi);
+	ssize_t n = -EOPNOTSUPP;
+
+	(void)ino;
+	(void)to;
+	(void)flags;
+	if (from->type == ENTRY_DISK && from->fd >= 0 && is_upload(h))
+		n = upload_copy(h->node.id, from->fd, off, to_off, size);
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_write(req, (size_t)n);
 }
 
 /* What can be done at once. A value that changed is told as sysfs tells it */

@@ -71,6 +71,17 @@ static void either_rename(fuse_req_t req, fuse_ino_t parent, const char *name, f
 		tree_ops.rename(req, parent, name, newparent, newname, flags);
 }
 
+/* From a guest's file the kernel reads and writes itself */
+static void either_copy(fuse_req_t req, fuse_ino_t ino, off_t off, struct fuse_file_info *fi,
+			fuse_ino_t to, off_t to_off, struct fuse_file_info *to_fi, size_t size,
+			int flags)
+{
+	if (guest_is(ino) || guest_is(to))
+		fuse_reply_err(req, EOPNOTSUPP);
+	else
+		tree_ops.copy_file_range(req, ino, off, fi, to, to_off, to_fi, size, flags);
+}
+
 void ops_fill(struct fuse_lowlevel_ops *ret)
 {
 	*ret = (struct fuse_lowlevel_ops){
@@ -102,6 +113,7 @@ void ops_fill(struct fuse_lowlevel_ops *ret)
 		.fsync = either_fsync,
 		.lseek = either_lseek,
 		.fallocate = either_fallocate,
+		.copy_file_range = either_copy,
 		.poll = either_poll,
 	};
 }

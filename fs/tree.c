@@ -363,26 +363,34 @@ static void tree_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		tree_refuse(req, &dir, name, r, &err);
 }
 
-static bool any(void *arg, const char *name, const struct node *node)
+/* What rmdir would destroy, and not only pass over */
+struct own {
+	const struct members *members;
+	bool found;
+};
+
+static bool find_own(void *arg, const char *name, const struct node *node)
 {
+	autoref struct ref ref = { 0 };
+	struct own *own = arg;
+
 	(void)name;
-	(void)node;
-	*(bool *)arg = true;
-	return false;
+	own->found = !own->members->elsewhere || node_resolve(node_number(node), &ref) < 0 ||
+		     !own->members->elsewhere(&ref);
+	return !own->found;
 }
 
 /* A directory that comes and goes with its object, or a part of it */
 static int check_fixed_rmdir(const struct ref *ref, struct lab_err *err)
 {
-	const struct members *members = ref->class->members;
-	bool found = false;
+	struct own own = { .members = ref->class->members };
 	int r;
 
-	if (members && members->destroy) {
-		r = members->list(ref, any, &found);
+	if (own.members && own.members->destroy) {
+		r = own.members->list(ref, find_own, &own);
 		if (r < 0)
 			return r;
-		if (found)
+		if (own.found)
 			return lab_fail(err, -EBUSY, "there is something in it");
 	}
 	return removable(ref, err);
@@ -404,7 +412,7 @@ static void tree_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	members = dir.class->members;
-	if (!members || !members->destroy) {
+	if (!members || !members->destroy || (members->elsewhere && members->elsewhere(&ref))) {
 		r = check_fixed_rmdir(&ref, &err);
 		if (r < 0)
 			tree_refuse(req, &ref, NULL, r, &err);
@@ -412,7 +420,10 @@ static void tree_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 			fuse_reply_err(req, 0);
 		return;
 	}
-	r = members->destroy(&ref, &action, &err);
+	/* Not more than unlink in it allows: find -delete goes on with it after that was refused */
+	r = removable(&ref, &err);
+	if (!r)
+		r = members->destroy(&ref, &action, &err);
 	if (r < 0)
 		tree_refuse(req, &ref, NULL, r, &err);
 	else
@@ -426,11 +437,11 @@ static void finish_upload_rename(struct pending *p, int result)
 }
 
 static void rename_upload(fuse_req_t req, const struct ref *dir, const struct ref *ref,
-			  const char *to)
+			  const char *to, bool replace)
 {
 	autoaction struct action action = { 0 };
 	struct lab_err err = LAB_ERR_INIT;
-	int r = upload_rename(ref->node.id, to, &action, &err);
+	int r = upload_rename(ref->node.id, to, replace, &action, &err);
 
 	if (r < 0)
 		tree_refuse(req, dir, to, r, &err);
@@ -474,7 +485,7 @@ static void tree_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fus
 	else if (!r && parent != newparent)
 		r = lab_fail(&err, -EPERM, "it cannot go to another directory");
 	if (!r && ref.node.class == CLASS_UPLOAD) {
-		rename_upload(req, &dir, &ref, newname);
+		rename_upload(req, &dir, &ref, newname, !(flags & RENAME_NOREPLACE));
 		return;
 	}
 	if (!r)
@@ -570,5 +581,6 @@ const struct fuse_lowlevel_ops tree_ops = {
 	.fsync = file_fsync,
 	.lseek = file_seek,
 	.fallocate = file_fallocate,
+	.copy_file_range = file_copy,
 	.poll = file_poll,
 };

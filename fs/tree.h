@@ -29,6 +29,7 @@ extern const struct fuse_lowlevel_ops tree_ops;
  * @data, @len:	the value, captured when it was opened
  * @captured:	model_mtime() of it then
  * @input, @input_len, @dirty: what was written to take effect on close
+ * @writes:	an upload is open for writing
  * @fd:		the file behind it (log, disk), or -1
  * @live:	what fills that while it is open
  * @position:	end of the last read
@@ -44,7 +45,7 @@ struct handle {
 	double captured;
 	char *input;
 	size_t input_len;
-	bool dirty;
+	bool dirty, writes;
 	int fd;
 	struct live *live;
 	off_t position;
@@ -106,6 +107,8 @@ void file_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_i
 void file_seek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
 void file_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 		    struct fuse_file_info *fi);
+void file_copy(fuse_req_t req, fuse_ino_t ino, off_t off, struct fuse_file_info *fi, fuse_ino_t to,
+	       off_t to_off, struct fuse_file_info *to_fi, size_t size, int flags);
 void file_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	       struct fuse_pollhandle *ph);
 

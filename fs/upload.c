@@ -11,8 +11,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/statvfs.h>
 
 #define SPOOL_PREFIX "labfs-"
@@ -30,7 +32,9 @@ struct upload {
 	enum stage stage;
 	int fd, failed;
 	unsigned int opens;
-	bool written;
+	bool writer, written;
+	uint64_t lingers; /* num_now_us() time until which its name can be looked up */
+	struct stat last;
 	uint64_t job;
 	char *path;
 	char name[NAME_MAX + 1];
@@ -125,11 +129,26 @@ static struct node node_of(const struct upload *u)
 	return (struct node){ .class = CLASS_UPLOAD, .id = u->id };
 }
 
+/* As long as what it became is there, so that its name can be used again then */
+static bool lingers(const struct upload *u)
+{
+	autoitem struct item image = { 0 };
+	char name[NAME_MAX + 1];
+	size_t len;
+
+	if (u->lingers <= num_now_us() || !format_of(u->name, &len))
+		return false;
+	snprintf(name, sizeof(name), "%.*s", (int)len, u->name);
+	return model_find(KIND_IMAGE, 0, name, &image);
+}
+
 /* Take it out of the tree; it is freed when no file of it is open */
 static void leave_locked(struct upload *u, enum stage stage)
 {
 	struct node node = node_of(u), up = { .class = CLASS_IMAGES };
 
+	if (stage == STAGE_TAKEN && !fstat(u->fd, &u->last))
+		u->lingers = num_now_us() + UPLOAD_LINGER_US;
 	if (in_tree(u))
 		notify_gone(node_number(&up), node_number(&node), u->name);
 	u->stage = stage;
@@ -143,10 +162,26 @@ static void reap_locked(struct upload *u)
 
 	if (u->opens || u->stage != STAGE_GONE)
 		return;
+	if (lingers(u)) { /* without its file, which would keep the space */
+		if (u->fd >= 0)
+			close(u->fd);
+		u->fd = -EBADF;
+		return;
+	}
 	while (*at != u)
 		at = &(*at)->next;
 	*at = u->next;
 	upload_free(u);
+}
+
+static void reap_old_locked(void)
+{
+	struct upload *next;
+
+	for (struct upload *u = uploads.first; u; u = next) {
+		next = u->next;
+		reap_locked(u);
+	}
 }
 
 static int open_spool(struct upload *u, struct lab_err *err)
@@ -174,13 +209,14 @@ int upload_create(const char *name, struct node *ret, struct lab_err *err)
 	if (upload_count() >= UPLOAD_MAX)
 		return lab_fail(err, -EDQUOT, "%d files are being copied in already", UPLOAD_MAX);
 	if (!upload_find(name, ret))
-		return lab_fail(err, -EEXIST, "%s is being copied in already", name);
+		return lab_fail(err, -EBUSY, "%s is being copied in already", name);
 	u = calloc(1, sizeof(*u));
 	if (!u)
 		return -ENOMEM;
 	u->fd = -EBADF;
 	snprintf(u->name, sizeof(u->name), "%s", name);
 	SCOPED_LOCK(&uploads.lock);
+	reap_old_locked();
 	u->id = ++uploads.last_id;
 	r = open_spool(u, err);
 	if (r < 0) {
@@ -198,7 +234,7 @@ bool upload_exists(uint32_t id)
 	SCOPED_LOCK(&uploads.lock);
 	const struct upload *u = get_locked(id);
 
-	return u && in_tree(u);
+	return u && (in_tree(u) || lingers(u));
 }
 
 size_t upload_count(void)
@@ -216,7 +252,7 @@ int upload_find(const char *name, struct node *ret)
 	SCOPED_LOCK(&uploads.lock);
 
 	for (const struct upload *u = uploads.first; u; u = u->next) {
-		if (!in_tree(u) || strcmp(u->name, name))
+		if ((!in_tree(u) && !lingers(u)) || strcmp(u->name, name) != 0)
 			continue;
 		*ret = node_of(u);
 		return 0;
@@ -242,9 +278,11 @@ int upload_stat(uint32_t id, struct stat *ret)
 	const struct upload *u = get_locked(id);
 	struct stat st;
 
-	if (!u || !in_tree(u))
+	if (!u || (!in_tree(u) && !lingers(u)))
 		return -ENOENT;
-	if (fstat(u->fd, &st) < 0)
+	if (!in_tree(u))
+		st = u->last;
+	else if (fstat(u->fd, &st) < 0)
 		return -errno;
 	ret->st_size = st.st_size;
 	ret->st_blocks = st.st_blocks;
@@ -263,24 +301,31 @@ const char *upload_name(uint32_t id, char *buf)
 	return buf;
 }
 
-int upload_hold(uint32_t id)
+int upload_hold(uint32_t id, bool writes, struct lab_err *err)
 {
 	SCOPED_LOCK(&uploads.lock);
 	struct upload *u = get_locked(id);
 
+	if (u && !in_tree(u) && lingers(u))
+		return lab_fail(err, -EEXIST, "%s is an image now", u->name);
 	if (!u || !in_tree(u))
-		return -ENODEV;
+		return lab_fail(err, -ENODEV, "it is gone");
+	if (writes && (u->writer || u->stage != STAGE_OPEN))
+		return lab_fail(err, -EBUSY, "%s is being copied in already", u->name);
+	u->writer |= writes;
 	u->opens++;
 	return 0;
 }
 
-void upload_release(uint32_t id)
+void upload_release(uint32_t id, bool writes)
 {
 	SCOPED_LOCK(&uploads.lock);
 	struct upload *u = get_locked(id);
 
 	if (!u)
 		return;
+	if (writes)
+		u->writer = false;
 	u->opens--;
 	if (!u->opens && u->stage == STAGE_OPEN && u->name[0] != '.')
 		leave_locked(u, STAGE_GONE);
@@ -340,6 +385,41 @@ ssize_t upload_write(uint32_t id, const void *buf, size_t size, off_t off)
 		done += (size_t)n;
 	}
 	return (ssize_t)done;
+}
+
+static ssize_t copy_range(int from, off_t off_in, int to, off_t off_out, size_t size)
+{
+	struct file_clone_range range = { .src_fd = from,
+					  .src_offset = (uint64_t)off_in,
+					  .src_length = size,
+					  .dest_offset = (uint64_t)off_out };
+
+	if (!ioctl(to, FICLONERANGE, &range))
+		return (ssize_t)size;
+	return RETRY(copy_file_range(from, &off_in, to, &off_out, MIN(size, UPLOAD_COPY_MAX), 0));
+}
+
+ssize_t upload_copy(uint32_t id, int from, off_t off_in, off_t off_out, size_t size)
+{
+	int fd = fd_of(id), r;
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(from, &st) < 0)
+		return -errno;
+	if (off_in >= st.st_size)
+		return 0;
+	size = MIN(size, (size_t)(st.st_size - off_in));
+	if (off_out > UPLOAD_MAX_SIZE - (off_t)size)
+		return -EFBIG;
+	n = copy_range(from, off_in, fd, off_out, size);
+	/* The kernel reads and writes itself then */
+	if (n < 0 && (errno == EXDEV || errno == EOPNOTSUPP || errno == EINVAL))
+		return -EOPNOTSUPP;
+	r = note_write(id, n);
+	return r < 0 ? r : n;
 }
 
 int upload_truncate(uint32_t id, off_t size)
@@ -427,7 +507,7 @@ int upload_close(uint32_t id, pid_t pid, struct action *ret, struct lab_err *err
 
 	if (!u || (!u->written && !u->failed))
 		return 1;
-	if (was_killed(pid))
+	if (u->name[0] != '.' && was_killed(pid))
 		r = lab_fail(err, -EINTR, "the copy of %s was killed", u->name);
 	else if (u->failed)
 		r = lab_fail_errno(err, u->failed, "writing %s", u->name);
@@ -438,7 +518,27 @@ int upload_close(uint32_t id, pid_t pid, struct action *ret, struct lab_err *err
 	return u->name[0] == '.' ? 1 : ask_locked(u, ret);
 }
 
-int upload_rename(uint32_t id, const char *name, struct action *ret, struct lab_err *err)
+/* What has the name that another is to get, goes, as rename(2) says; unless it is in use */
+static int replace_locked(const struct upload *by, const char *name, bool replace,
+			  struct lab_err *err)
+{
+	struct upload *u = uploads.first;
+
+	while (u && (u == by || !in_tree(u) || strcmp(u->name, name) != 0))
+		u = u->next;
+	if (!u)
+		return 0;
+	if (!replace)
+		return lab_fail(err, -EEXIST, "%s exists", name);
+	if (u->writer || u->stage != STAGE_OPEN)
+		return lab_fail(err, -EBUSY, "%s is being copied in already", name);
+	leave_locked(u, STAGE_GONE);
+	reap_locked(u);
+	return 0;
+}
+
+int upload_rename(uint32_t id, const char *name, bool replace, struct action *ret,
+		  struct lab_err *err)
 {
 	struct upload *u;
 	int r = check_name(name, err);
@@ -451,6 +551,9 @@ int upload_rename(uint32_t id, const char *name, struct action *ret, struct lab_
 		return lab_fail(err, -EBUSY, "it is being imported");
 	if (u->failed)
 		return lab_fail_errno(err, u->failed, "writing %s", u->name);
+	r = replace_locked(u, name, replace, err);
+	if (r < 0)
+		return r;
 	snprintf(u->name, sizeof(u->name), "%s", name);
 	/* While it is written, its close asks */
 	return u->opens || name[0] == '.' ? 1 : ask_locked(u, ret);
@@ -475,7 +578,10 @@ void upload_drop(uint32_t id)
 	SCOPED_LOCK(&uploads.lock);
 	struct upload *u = get_locked(id);
 
-	if (!u || u->stage == STAGE_TAKEN)
+	if (!u)
+		return;
+	u->lingers = 0;
+	if (u->stage == STAGE_TAKEN)
 		return;
 	leave_locked(u, STAGE_GONE);
 	reap_locked(u);
@@ -499,6 +605,22 @@ void upload_job(const json_t *job)
 	}
 }
 
+/* Whether a process has ended, also if nobody has waited for it yet */
+static bool has_ended(pid_t pid)
+{
+	autofree char *text = NULL;
+	char path[64];
+	const char *at;
+
+	if (kill(pid, 0) < 0)
+		return errno == ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (io_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return false;
+	at = strrchr(text, ')');
+	return at && !strncmp(at, ") Z", 3);
+}
+
 void upload_sweep(void)
 {
 	char state[256], path[IO_PATH];
@@ -510,8 +632,7 @@ void upload_sweep(void)
 	while (dir && (d = readdir(dir))) {
 		int pid, n;
 
-		if (sscanf(d->d_name, SPOOL_PREFIX "%d-%d", &pid, &n) == 2 && kill(pid, 0) < 0 &&
-		    errno == ESRCH)
+		if (sscanf(d->d_name, SPOOL_PREFIX "%d-%d", &pid, &n) == 2 && has_ended(pid))
 			unlinkat(dirfd(dir), d->d_name, 0);
 	}
 }

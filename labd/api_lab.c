@@ -260,6 +260,18 @@ static int check_keys(struct request *q, bool running)
 	return 0;
 }
 
+/* Setting what already is, succeeds: also where it could not be changed now; the lock is held */
+static void drop_unchanged(json_t *change, const json_t *spec)
+{
+	const char *key;
+	json_t *v;
+	void *tmp;
+
+	json_object_foreach_safe(change, tmp, key, v)
+		if (in_list(key, stopped_keys) && json_equal(v, json_object_get(spec, key)))
+			json_object_del(change, key);
+}
+
 static int patch_spec(json_t *spec, void *arg, struct lab_err *err)
 {
 	const struct request *q = arg;
@@ -281,14 +293,16 @@ static int patch_instance(struct request *q)
 	const char *name = request_str(q, "name");
 	struct instance *in;
 	struct lab *lab;
-	bool running;
+	bool running, empty = !json_object_size(q->json);
 	int r;
 
 	pthread_mutex_lock(&q->d->lock);
 	r = labjob_find(q->d, q->params[0], q->params[1], &lab, &in, &q->err);
 	running = !r && instance_running(in);
+	if (running)
+		drop_unchanged(q->json, instance_spec(in));
 	pthread_mutex_unlock(&q->d->lock);
-	if (!r && !json_object_size(q->json))
+	if (!r && empty)
 		r = lab_fail(&q->err, -EINVAL, "the body says nothing that is to change");
 	if (!r && name && json_object_size(q->json) > 1)
 		r = lab_fail(&q->err, -EINVAL, "a name is changed alone, without other keys");
@@ -296,7 +310,9 @@ static int patch_instance(struct request *q)
 		return labjob_rename(q->d, q->params[0], q->params[1], name, &q->err);
 	if (!r)
 		r = check_keys(q, running);
-	return r ? r : labjob_change(q->d, q->params[0], patch_spec, q, &q->err);
+	if (r < 0 || (!empty && !json_object_size(q->json)))
+		return r;
+	return labjob_change(q->d, q->params[0], patch_spec, q, &q->err);
 }
 
 static int action(struct request *q)

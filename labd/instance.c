@@ -114,14 +114,20 @@ void instance_forget(struct labd *d, struct instance *in)
 }
 
 /* Its name leaves the snapshots it was a member of; the lock is held */
-static void leave_snapshots(struct instance *in)
+static void leave_snapshots(struct labd *d, struct instance *in)
 {
 	struct snapshot *sn;
 
-	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-		for (size_t i = json_array_size(sn->members); i-- > 0;)
+	TAILQ_FOREACH(sn, &in->lab->snapshots, link) {
+		size_t before = json_array_size(sn->members);
+
+		for (size_t i = before; i-- > 0;)
 			if (!strcmp(json_string_value(json_array_get(sn->members, i)), in->name))
 				json_array_remove(sn->members, i);
+		if (json_array_size(sn->members) != before)
+			events_emit(d, "snapshot", "change", in->lab->name, sn->name, NULL,
+				    snapshot_json(in->lab, sn));
+	}
 }
 
 void instance_leave(struct labd *d, struct instance *in)
@@ -129,7 +135,7 @@ void instance_leave(struct labd *d, struct instance *in)
 	struct guest *g;
 
 	pthread_mutex_lock(&d->lock);
-	leave_snapshots(in);
+	leave_snapshots(d, in);
 	events_emit(d, "instance", "remove", in->lab->name, in->name, NULL,
 		    json_pack("{s:I s:s}", "id", (json_int_t)in->id, "name", in->name));
 	g = steal_ptr(in->guest);

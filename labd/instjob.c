@@ -501,9 +501,13 @@ static void rename_in_model(struct labd *d, struct instance *in, const char *to,
 	json_object_set(applied, to, json_object_get(applied, from));
 	json_object_del(applied, from);
 	TAILQ_FOREACH(sn, &in->lab->snapshots, link)
-		for (size_t i = 0; i < json_array_size(sn->members); i++)
-			if (!strcmp(json_string_value(json_array_get(sn->members, i)), from))
-				json_array_set_new(sn->members, i, json_string(to));
+		for (size_t i = 0; i < json_array_size(sn->members); i++) {
+			if (strcmp(json_string_value(json_array_get(sn->members, i)), from) != 0)
+				continue;
+			json_array_set_new(sn->members, i, json_string(to));
+			events_emit(d, "snapshot", "change", in->lab->name, sn->name, NULL,
+				    snapshot_json(in->lab, sn));
+		}
 	json_decref(in->lab->spec);
 	in->lab->spec = json_incref(spec);
 	events_emit(d, "instance", "rename", in->lab->name, to, from, instance_json(d, in));

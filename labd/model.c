@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "labd/model.h"
 
+#include "labd/events.h"
 #include "labd/job.h"
 #include "labd/store.h"
 #include "lib/io.h"
@@ -122,9 +123,13 @@ void model_release(struct labd *d, int64_t job)
 	struct image *im;
 	struct lab *lab;
 
-	TAILQ_FOREACH(im, &d->images, link)
-		if (im->job == job)
-			im->job = 0;
+	TAILQ_FOREACH(im, &d->images, link) {
+		if (im->job != job)
+			continue;
+		im->job = 0;
+		if (im->name[0])
+			events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
+	}
 	TAILQ_FOREACH(lab, &d->labs, link) {
 		if (lab->job == job)
 			lab->job = 0;

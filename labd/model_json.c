@@ -190,7 +190,7 @@ json_t *instance_json(struct labd *d, const struct instance *in)
 	json_t *spec = (json_t *)instance_spec(in), *obj;
 
 	obj = json_pack("{s:I s:s s:s s:s s:s s:I s:s s:o s:I s:I s:o s:b s:i s:f s:s s:s s:s s:s "
-			"s:o s:o s:o s:O? s:f s:f s:o s:s s:o}",
+			"s:o s:o s:o s:O? s:f s:f s:o s:s s:o s:I}",
 			"id", (json_int_t)in->id, "lab", in->lab->name, "name", in->name, "state",
 			in->state, "error", in->error, "job", (json_int_t)in->job, "image",
 			spec_text(spec, "image"), "services", spec_list(spec, "services"), "vcpus",
@@ -203,7 +203,7 @@ json_t *instance_json(struct labd *d, const struct instance *in)
 			nics_json(in, spec), "disks", disks_json(d, in), "forwards",
 			forwards_json(in, spec), "spec", spec, "created", in->created, "changed",
 			in->changed, "snapshots", snapshots_of(in), "want", in->want,
-			"service_states", states_json(in));
+			"service_states", states_json(in), "image_id", (json_int_t)in->image);
 	if (obj)
 		add_places(d, in, obj);
 	return obj;

@@ -54,6 +54,9 @@ int screen_shot(struct guest *g, const char *run_dir, char **ret, size_t *ret_le
 	r = qmp_call(g->qmp, "screendump",
 		     json_pack("{s:s s:s}", "filename", path, "format", "png"),
 		     num_now_us() + SCREEN_US, NULL, err);
+	/* Not the caller's connection, which is to labd */
+	if (r == -ECONNRESET || r == -EPIPE || r == -ENOTCONN || r == -ECONNREFUSED)
+		r = lab_fail(err, -EBUSY, "QEMU ended meanwhile");
 	if (!r)
 		r = read_picture(path, ret, ret_len, err);
 	(void)unlink(path);

@@ -67,9 +67,15 @@ cat "$M/status" >/dev/null
 [ $(((${EPOCHREALTIME/./} - start) / 1000)) -le 100 ] || fail "/status was slow"
 status_says stuck || fail "/status does not say that labd is stuck"
 check_eq vcpus 2 "$(cat "$I/w/vcpus")"
+timed 0 500 "Connection timed out" mkdir "$I/later"
+kill -CONT "$LABD_PID"
+echo 2 >"$I/w/vcpus"
+status_says up || fail "/status does not say that labd answers again"
+kill -STOP "$LABD_PID"
 timed 300 1500 "" timeout -s INT 0.5 mkdir "$I/late"
 kill -CONT "$LABD_PID"
 wait_for "what was interrupted to be done" 10 test -d "$I/late"
+[ ! -e "$I/later" ] || fail "what was refused was done"
 
 # ---- a value that changes wakes those who poll it; /events follows
 timeout 20 tail -n +1 -f "$M/events" >"$TEST_DIR/events" &

@@ -162,9 +162,35 @@ try "No such device" bash -c "cat <&$open"
 exec {open}<&-
 try "No such file or directory" cat "$I/v/state"
 try "Device or resource busy" rmdir "$M/labs/t"
-# the job that removed the snapshot may take a moment longer than the snapshot
-wait_for "the lab to go" 20 rm -r "$M/labs/t"
-try ok rmdir "$M/images/blank"
+
+# ---- rm -r of an instance leaves a snapshot that others are in, rm -r of the lab takes everything
+try ok rmdir "$I/other"
+for name in a b; do
+	try ok mkdir "$I/$name"
+	try ok put blank "$I/$name/image"
+	try ok put '{"memory": "64M", "ready": []}' "$I/$name/spec"
+done
+try ok put up "$M/labs/t/state"
+wait_for "both to run" 20 is up "$M/labs/t/state"
+try ok mkdir "$M/labs/t/snapshots/both"
+try ok mkdir "$I/a/snapshots/alone"
+check_eq members "a b" "$(cat "$M/labs/t/snapshots/both/members")"
+try "Device or resource busy" rmdir "$I/a/snapshots/both"
+try "Device or resource busy" rm -r "$I/a"
+check_eq "snapshots of one that runs" "alone
+both" "$(ls "$I/a/snapshots")"
+for name in a b; do
+	try ok put kill "$I/$name/ctl"
+	wait_for "$name to end" 20 is stopped "$I/$name/state"
+done
+try "Device or resource busy" rmdir "$I/a/snapshots"
+try ok rmdir "$I/a/snapshots/both"
+check_eq "seen from an instance alone, it stays" "a b" "$(cat "$M/labs/t/snapshots/both/members")"
+try ok rm -r "$I/a"
+check_eq "without one of its instances" b "$(cat "$M/labs/t/snapshots/both/members")"
+check_eq "snapshots that are left" both "$(ls "$M/labs/t/snapshots")"
+try ok rm -r "$M/labs/t"
+try ok rm -r "$M/images/blank"
 check_eq "what is left" "" "$(ls -A "$M/labs")$(ls -A "$M/images")"
 pid=$(awk '$1 == "pid" { print $2 }' "$M/status")
 rss=$(awk '/VmRSS/ { print $2 }' "/proc/$pid/status")

@@ -18,9 +18,10 @@
 
 #define LAB                                                                                        \
 	"{\"seq\": 7, \"images\": [{\"id\": 3, \"name\": \"tiny\", \"state\": \"ready\","          \
-	" \"users\": [\"demo/db\"], \"protect\": false}], \"labs\": [{\"id\": 1, \"name\":"        \
+	" \"users\": [], \"protect\": false}], \"labs\": [{\"id\": 1, \"name\":"                   \
 	" \"demo\", \"state\": \"up\", \"created\": 100, \"instances\": [{\"id\": 5, \"name\":"    \
-	" \"db\", \"state\": \"running\", \"memory\": 1024, \"needs\": [\"a\", \"b\"],"            \
+	" \"db\", \"state\": \"running\", \"image_id\": 3, \"memory\": 1024, \"needs\": [\"a\", "  \
+	"\"b\"],"                                                                                  \
 	" \"created\": 100, \"disks\": [{\"name\": \"root\", \"size\": 17}], \"nics\":"            \
 	" [{\"name\": \"eth0\", \"mac\": \"52:54:00:00:00:01\"}, {\"name\": \"eth1\"}]}],"         \
 	" \"networks\": [{\"id\": 1, \"name\": \"mgmt\", \"ports\": [\"db/eth0\"]}],"              \
