@@ -462,10 +462,10 @@ static int closed;
 static void serve_files(struct peer *p, int sock)
 {
 	autofree char *line = malloc(MAX_REQUEST);
-	json_t *request;
+	json_t *next;
 
-	while (!p->stop && (request = next_request(sock, line))) {
-		autojson json_t *owned = request;
+	while (!p->stop && (next = next_request(sock, line))) {
+		autojson json_t *request = next;
 		const char *text = is_command(request, "guest-file-open")    ? open_reply
 				   : is_command(request, "guest-file-close") ? close_reply
 									     : piece_reply;
