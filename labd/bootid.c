@@ -48,19 +48,6 @@ void bootid_note(struct labd *d, struct instance *in, const char *service)
 		json_object_set(s, "boot", id);
 }
 
-/* Any instance may have gone meanwhile; the lock is held */
-static struct instance *instance_of(struct labd *d, const struct guest *g)
-{
-	struct instance *in;
-	struct lab *lab;
-
-	TAILQ_FOREACH(lab, &d->labs, link)
-		TAILQ_FOREACH(in, &lab->instances, link)
-			if (in->guest == g)
-				return in;
-	return NULL;
-}
-
 /* A service of which another boot is known; NULL: none. The lock is held */
 static const char *find_other(const struct instance *in, const char *id)
 {
@@ -84,7 +71,7 @@ int bootid_changed(struct labd *d, struct guest *g, struct lab_err *err)
 	if (r < 0)
 		return r;
 	SCOPED_LOCK(&d->lock);
-	in = instance_of(d, g);
+	in = model_instance_of(d, g);
 	return in && find_other(in, json_string_value(id));
 }
 
@@ -103,7 +90,7 @@ static void answered(struct labd *d, struct guest *g, int r)
 	struct instance *in;
 
 	pthread_mutex_lock(&d->lock);
-	in = instance_of(d, g);
+	in = model_instance_of(d, g);
 	if (r > 0)
 		g->booted = true;
 	if (in && r > 0)

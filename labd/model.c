@@ -63,6 +63,18 @@ struct instance *model_instance_id(struct labd *d, int64_t id)
 	return NULL;
 }
 
+struct instance *model_instance_of(struct labd *d, const struct guest *g)
+{
+	struct instance *in;
+	struct lab *lab;
+
+	TAILQ_FOREACH(lab, &d->labs, link)
+		TAILQ_FOREACH(in, &lab->instances, link)
+			if (in->guest == g)
+				return in;
+	return NULL;
+}
+
 struct snapshot *model_snapshot(struct lab *lab, const char *name)
 {
 	struct snapshot *sn;

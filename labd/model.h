@@ -171,6 +171,8 @@ struct image *model_image_id(struct labd *d, int64_t id);
 struct lab *model_lab(struct labd *d, const char *name);
 struct instance *model_instance(struct lab *lab, const char *name);
 struct instance *model_instance_id(struct labd *d, int64_t id);
+/* that has this guest: others may have changed the model since one looked */
+struct instance *model_instance_of(struct labd *d, const struct guest *g);
 struct snapshot *model_snapshot(struct lab *lab, const char *name);
 struct snapshot *model_snapshot_id(struct lab *lab, int64_t id);
 

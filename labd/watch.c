@@ -62,18 +62,6 @@ static bool is_reboot(const json_t *msg)
 	return event && !strcmp(event, "RESET") && json_is_true(guest);
 }
 
-static struct instance *instance_of(struct labd *d, const struct guest *g)
-{
-	struct instance *in;
-	struct lab *lab;
-
-	TAILQ_FOREACH(lab, &d->labs, link)
-		TAILQ_FOREACH(in, &lab->instances, link)
-			if (in->guest == g)
-				return in;
-	return NULL;
-}
-
 static void show_booted(struct labd *d, struct instance *in)
 {
 	if (!in->guest->booted)
@@ -96,7 +84,7 @@ static int on_end(sd_event_source *source, int fd, uint32_t revents, void *arg)
 	(void)fd, (void)revents;
 	sd_event_source_set_enabled(source, SD_EVENT_OFF);
 	SCOPED_LOCK(&s->d->lock);
-	in = instance_of(s->d, s->g);
+	in = model_instance_of(s->d, s->g);
 	if (in && !in->job && !in->lab->job)
 		labjob_ended(s->d, in);
 	return 0;
@@ -113,7 +101,7 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *arg
 	/* a storm of events must not keep the loop from others */
 	for (int i = 0; i < 100 && (r = qmp_event(s->g->events, &msg)) > 0; i++) {
 		pthread_mutex_lock(&s->d->lock);
-		in = instance_of(s->d, s->g);
+		in = model_instance_of(s->d, s->g);
 		on_message(s->g, msg);
 		/* of a claimed one it is shown when the job has ended */
 		if (in && !in->job && !in->lab->job && s->g->why[0] && strcmp(in->state, "paused"))

@@ -135,6 +135,15 @@ labd_start()
 	alive "$LABD_PID" || fail "labd ended at its start: $(tail -n 3 "$TEST_DIR/labd.log")"
 }
 
+# mount_tree DIR: the tree, until the test ends
+mount_tree()
+{
+	mkdir "$1"
+	mkdir -p "$LABD_STATE/images"
+	on_exit umount -l "$1"
+	labfs "$1"
+}
+
 # labd_stop: as a service manager does; labs go on
 labd_stop()
 {

@@ -170,6 +170,17 @@ static bool goes_on(const struct inspect_run *a, const struct inspect_run *b)
 	       (a->kind != INSPECT_DATA_RUN || (a->file == b->file && a->at + a->length == b->at));
 }
 
+bool runs_add(struct inspect_run *runs, size_t *n, size_t room, const struct inspect_run *run)
+{
+	if (*n && goes_on(&runs[*n - 1], run))
+		runs[*n - 1].length += run->length;
+	else if (*n == room)
+		return false;
+	else
+		runs[(*n)++] = *run;
+	return true;
+}
+
 ssize_t disk_runs(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *runs, size_t room)
 {
 	size_t n = 0;
@@ -182,12 +193,8 @@ ssize_t disk_runs(struct disk *d, uint64_t at, uint64_t len, struct inspect_run 
 			return n ? (ssize_t)n : r;
 		at += run.length;
 		len -= run.length;
-		if (n && goes_on(&runs[n - 1], &run))
-			runs[n - 1].length += run.length;
-		else if (n == room)
+		if (!runs_add(runs, &n, room, &run))
 			break;
-		else
-			runs[n++] = run;
 	}
 	return (ssize_t)n;
 }

@@ -64,6 +64,12 @@ bool disk_shares(const struct disk *a, const struct inspect_run *run_a, const st
 		 const struct inspect_run *run_b);
 
 /**
+ * runs_add() - Put a run behind the others, or make the last one longer
+ * Return: false if there is no room for it
+ */
+bool runs_add(struct inspect_run *runs, size_t *n, size_t room, const struct inspect_run *run);
+
+/**
  * disk_runs() - Where a piece of a disk is
  * @at, @len:	the piece, within the disk
  * @runs:	@room of them

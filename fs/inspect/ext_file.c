@@ -149,13 +149,6 @@ static int map_one(struct ext *x, const struct ext_file *f, uint64_t at, uint64_
 	return 0;
 }
 
-static bool follows(const struct inspect_run *a, const struct inspect_run *b)
-{
-	if (a->kind != b->kind)
-		return false;
-	return a->kind != INSPECT_DATA_RUN || (a->file == b->file && a->at + a->length == b->at);
-}
-
 ssize_t ext_map(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct inspect_run *runs,
 		size_t room)
 {
@@ -174,12 +167,8 @@ ssize_t ext_map(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct i
 			return n ? (ssize_t)n : r;
 		at += run.length;
 		len -= run.length;
-		if (n && follows(&runs[n - 1], &run))
-			runs[n - 1].length += run.length;
-		else if (n == room)
+		if (!runs_add(runs, &n, room, &run))
 			break;
-		else
-			runs[n++] = run;
 	}
 	return (ssize_t)n;
 }

@@ -58,8 +58,8 @@ labctl reset b >"$TEST_DIR/plain" 2>&1
 grep -q "^b: wait for" "$TEST_DIR/plain" || fail "no plain lines: $(cat "$TEST_DIR/plain")"
 ! grep -q $'\033' "$TEST_DIR/plain" || fail "sequences where there is no terminal"
 
-# Ctrl-C asks the job to stop, and waits for its end
-on_terminal interrupt labctl reset
+# Ctrl-C asks the job to stop, and waits for its end: a boot takes longer than a hand
+on_terminal interrupt labctl reset --boot
 wait_for "the reset to begin" 20 shows interrupt "disks\|start\|wait for"
 printf '\003' >&5
 ended interrupt 1

@@ -32,11 +32,8 @@ shows()
 	tmux -S "$1.sock" capture-pane -p | grep -q "$2"
 }
 
-mkdir "$M"
 labd_start
-mkdir -p "$LABD_STATE/images"
-on_exit umount -l "$M"
-labfs "$M"
+mount_tree "$M"
 cd "$TEST_DIR"
 mkdir "$M/labs/t" "$I/w"
 

@@ -14,11 +14,8 @@ no_spool()
 	[ -z "$(ls "$LABD_STATE/spool")" ]
 }
 
-mkdir "$M"
 labd_start
-mkdir -p "$LABD_STATE/images"
-on_exit umount -l "$M"
-labfs "$M"
+mount_tree "$M"
 cd "$TEST_DIR"
 say "FSX_SEED=$SEED FSX_OPERATIONS=$OPERATIONS"
 

@@ -52,11 +52,8 @@ probe()
 	echo $n >probe.count
 }
 
-mkdir "$M"
 labd_start
-mkdir -p "$LABD_STATE/images"
-on_exit umount -l "$M"
-labfs "$M"
+mount_tree "$M"
 cd "$TEST_DIR"
 mkdir root
 echo hello >root/hello

@@ -78,11 +78,8 @@ all_gone()
 	done
 }
 
-mkdir "$M"
 labd_start
-mkdir -p "$LABD_STATE/images"
-on_exit umount -l "$M"
-labfs "$M"
+mount_tree "$M"
 cd "$TEST_DIR"
 mkdir root
 echo hello >root/hello

@@ -35,11 +35,8 @@ fails()
 	done <err
 }
 
-mkdir "$M"
 labd_start
-mkdir -p "$LABD_STATE/images"
-on_exit umount -l "$M"
-labfs "$M"
+mount_tree "$M"
 cd "$TEST_DIR"
 mkdir root
 echo hello >root/hello

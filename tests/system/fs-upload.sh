@@ -25,11 +25,8 @@ no_spool()
 	[ -z "$(ls "$LABD_STATE/spool")" ]
 }
 
-mkdir "$M"
 labd_start
-mkdir -p "$LABD_STATE/images"
-on_exit umount -l "$M"
-labfs "$M"
+mount_tree "$M"
 cd "$TEST_DIR"
 for i in 1 2 3 4 5 6; do
 	truncate -s 48M "disk$i.img"
