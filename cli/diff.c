@@ -286,11 +286,22 @@ static bool compare_disk(struct task *t, const char *instance, const char *disk)
 	return r != -ECANCELED && !t->cli->unreachable;
 }
 
+static const char **names_of_both(struct task *t, const json_t *a, const json_t *b)
+{
+	const char **names = merge_names(a, b);
+
+	if (!names) {
+		say(t, "labctl", "out of memory");
+		found(t, TROUBLE);
+	}
+	return names;
+}
+
 static bool compare_disks(struct task *t, const char *instance, const json_t *from,
 			  const json_t *to)
 {
 	const json_t *a = json_object_get(from, "disks"), *b = json_object_get(to, "disks");
-	autofree const char **names = merge_names(a, b);
+	autofree const char **names = names_of_both(t, a, b);
 	bool on = names;
 
 	for (size_t i = 0; on && names[i]; i++) {
@@ -308,7 +319,7 @@ static bool compare_disks(struct task *t, const char *instance, const json_t *fr
 
 static void compare_all(struct task *t)
 {
-	autofree const char **names = merge_names(t->side[0].instances, t->side[1].instances);
+	autofree const char **names = names_of_both(t, t->side[0].instances, t->side[1].instances);
 	bool on = names;
 
 	for (size_t i = 0; on && names[i]; i++) {

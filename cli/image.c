@@ -292,6 +292,8 @@ static int run_image(struct cli *cli, int argc, char **argv)
 	}
 	if (!cli_nargs(cli, argc - optind, 1, 101))
 		return CLI_USAGE;
+	if (opt.lab && strcmp(argv[optind], "lock") != 0)
+		return cli_usage(cli, "--lab goes with lock alone");
 	return run_verb(cli, argc, argv, &opt);
 }
 

@@ -359,8 +359,12 @@ static void tell_step(void *arg, const char *words)
 	instance_set_ready(w->d, w->in, "no", words);
 }
 
-/* QEMU ended while we waited: say how */
-static int ended_early(struct labd *d, struct instance *in, struct lab_err *err)
+int boot_alive(const struct instance *in, struct lab_err *err)
+{
+	return in->guest && !ended(in->guest) ? 0 : lab_fail(err, -ECHILD, "QEMU has ended");
+}
+
+int boot_ended(struct labd *d, struct instance *in, struct lab_err *err)
 {
 	int status = 0;
 
@@ -398,7 +402,7 @@ int boot_probe(struct labd *d, struct job *job, struct instance *in, struct job_
 	};
 	int r = ready_wait(&ready, probes, err);
 
-	return r == -ECHILD ? ended_early(d, in, err) : r;
+	return r == -ECHILD ? lab_fail(err, r, "QEMU has ended") : r;
 }
 
 int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
@@ -410,7 +414,7 @@ int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct
 	int r = json_array_size(probes) ? boot_probe(d, job, in, item, probes, err) : 0;
 
 	if (r == -ECHILD)
-		return r;
+		return boot_ended(d, in, err);
 	if (r < 0) {
 		instance_set_ready(d, in, "no", in->ready_text);
 		instance_set_state(d, in, "running", r == -ECANCELED ? NULL : err->text);

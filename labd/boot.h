@@ -46,9 +46,16 @@ void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why)
 int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
 		    struct lab_err *err);
 
+/** boot_alive() - -ECHILD if its QEMU has ended */
+int boot_alive(const struct instance *in, struct lab_err *err);
+
+/** boot_ended() - Its QEMU has ended while one waited: clean up and say how; -ECHILD */
+int boot_ended(struct labd *d, struct instance *in, struct lab_err *err);
+
 /**
  * boot_probe() - Wait until these probes succeed, showing for which it waits
- * Return: as ready_wait(); if the guest ended, that is dealt with
+ * Return: as ready_wait(); -ECHILD: the guest has ended, and boot_ended() is to follow when
+ * nobody else uses it any more
  */
 int boot_probe(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
 	       const json_t *probes, struct lab_err *err);

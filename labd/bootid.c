@@ -5,7 +5,6 @@
 
 #include "labd/agent_file.h"
 #include "labd/labjob.h"
-#include "labd/service.h"
 #include "labd/watch.h"
 #include "labd/work.h"
 #include "lib/jobj.h"
@@ -26,10 +25,6 @@ static int ask(struct guest *g, json_t **ret, struct lab_err *err)
 	int r = agent_file_read(g->agent, "/proc/sys/kernel/random/boot_id", 0, MAX_ID,
 				num_now_us() + ASK_US, &id, &end, err);
 
-	if (!r && json_string_length(id) > 2 * MAX_ID) {
-		json_decref(id);
-		r = lab_fail(err, -EPROTO, "its boot id is too long");
-	}
 	if (!r)
 		*ret = id;
 	return r;
@@ -48,16 +43,16 @@ void bootid_note(struct labd *d, struct instance *in, const char *service)
 		json_object_set(s, "boot", id);
 }
 
-/* A service of which another boot is known; NULL: none. The lock is held */
-static const char *find_other(const struct instance *in, const char *id)
+/* Whether another boot is known of a service; the lock is held */
+static bool is_other(const struct instance *in, const char *id)
 {
 	const char *name;
 	json_t *s;
 
 	json_object_foreach(in->services, name, s)
 		if (*jobj_text(s, "boot") && strcmp(jobj_text(s, "boot"), id) != 0)
-			return name;
-	return NULL;
+			return true;
+	return false;
 }
 
 int bootid_changed(struct labd *d, struct guest *g, struct lab_err *err)
@@ -72,7 +67,7 @@ int bootid_changed(struct labd *d, struct guest *g, struct lab_err *err)
 		return r;
 	SCOPED_LOCK(&d->lock);
 	in = model_instance_of(d, g);
-	return in && find_other(in, json_string_value(id));
+	return in && is_other(in, json_string_value(id));
 }
 
 /**
@@ -95,11 +90,11 @@ static void answered(struct labd *d, struct guest *g, int r)
 		g->booted = true;
 	if (in && r > 0)
 		log_info("%s/%s has booted while labd was away", in->lab->name, in->name);
+	else if (in && r < 0 && r != -ECANCELED)
+		labjob_probe(d, in);
 	pthread_mutex_unlock(&d->lock);
 	if (r > 0)
 		watch_recheck(d);
-	else if (in && r < 0 && r != -ECANCELED)
-		labjob_probe(d, in);
 }
 
 static void run(void *arg)

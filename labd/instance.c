@@ -52,20 +52,25 @@ void instance_emit(struct labd *d, struct instance *in)
 
 int instance_save(struct labd *d, struct instance *in, struct lab_err *err)
 {
-	autofree char *applied = in->applied ? json_dumps(in->applied, JSON_COMPACT) : strdup("");
-	autofree char *services = NULL;
+	autofree char *applied = NULL, *services = NULL;
+	struct instance now;
 	int64_t r;
 
+	/* others save it, too: what was read first is to be written first */
+	store_lock(d->store);
 	pthread_mutex_lock(&d->lock);
+	applied = in->applied ? json_dumps(in->applied, JSON_COMPACT) : strdup("");
 	services = json_dumps(in->services, JSON_COMPACT);
+	now = *in;
 	pthread_mutex_unlock(&d->lock);
 	r = store_run(d->store, err,
 		      "UPDATE instances SET state = ?, want = ?, applied = ?, image = ?, pid = ?,"
 		      " start_time = ?, digest = ?, started = ?, ready = ?, console_from = ?,"
 		      " changed = ?, error = ?, memory = ?, services = ? WHERE id = ?",
-		      "sssiiisdsidsssi", in->state, in->want, applied, in->image, (int64_t)in->pid,
-		      (int64_t)in->start_time, in->digest, in->started, in->ready, in->console_from,
-		      in->changed, in->error, in->memory, services, in->id);
+		      "sssiiisdsidsssi", now.state, now.want, applied, now.image, (int64_t)now.pid,
+		      (int64_t)now.start_time, now.digest, now.started, now.ready, now.console_from,
+		      now.changed, now.error, now.memory, services, now.id);
+	store_unlock(d->store);
 	return r < 0 ? (int)r : 0;
 }
 

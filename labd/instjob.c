@@ -151,6 +151,8 @@ static int do_probe(struct labd *d, struct job *job, struct instance *in, struct
 		return 0;
 	}
 	r = booted_unseen(d, job, in, err);
+	if (r == -ECHILD)
+		return boot_ended(d, in, err);
 	if (r < 0) {
 		instance_set_ready(d, in, "no", "its guest agent");
 		return r;
@@ -368,7 +370,6 @@ void labjob_probe(struct labd *d, struct instance *in)
 {
 	int64_t job;
 
-	SCOPED_LOCK(&d->lock);
 	(void)start_action(d, in, find_action("probe"), false, &job, NULL);
 }
 

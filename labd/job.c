@@ -409,7 +409,6 @@ struct job_item *job_add_item(struct job *job, const char *fmt, ...)
 	}
 	TAILQ_INSERT_TAIL(&job->items, item, link);
 	job->total++;
-	emit(job, "change");
 	return item;
 }
 

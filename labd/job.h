@@ -22,11 +22,11 @@ struct job;
 typedef int (*job_fn)(struct labd *d, struct job *job, void *arg, struct lab_err *err);
 
 /**
- * struct job_item - one line of progress: an instance or an image
+ * struct job_item - one line of progress: an instance, an image or a service
  */
 struct job_item {
 	TAILQ_ENTRY(job_item) link;
-	char name[2 * NAME_MAX_LEN + 2];
+	char name[2 * NAME_MAX_LEN + sizeof(" on ")];
 	char step[96];
 	char unit[16];
 	const char *state;
@@ -100,7 +100,8 @@ void job_log(struct job *job, const char *fmt, ...) __attribute__((format(printf
 void job_note(struct job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /**
  * job_add_item() - One more line of progress
- * Return: it, or the one that has this name already; it lives as long as the job
+ * Return: it, or the one that has this name already; it lives as long as the job. It is
+ * shown with the next step of any
  */
 struct job_item *job_add_item(struct job *job, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

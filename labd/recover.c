@@ -310,6 +310,12 @@ int recover_all(struct labd *d, struct lab_err *err)
 	return 0;
 }
 
+static void probe(struct labd *d, struct instance *in)
+{
+	SCOPED_LOCK(&d->lock);
+	labjob_probe(d, in);
+}
+
 void recover_probe(struct labd *d)
 {
 	struct instance *in;
@@ -322,7 +328,7 @@ void recover_probe(struct labd *d)
 			if (in->guest && !strcmp(in->state, "running")) {
 				services_lost(in);
 				if (strcmp(in->ready, "yes") || !services_ready(in))
-					labjob_probe(d, in);
+					probe(d, in);
 				else if (json_array_size(service_names(in)))
 					bootid_adopted(d, in);
 			}

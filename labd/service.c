@@ -281,7 +281,7 @@ int services_wait(struct labd *d, struct job *job, struct instance *in, struct j
 			break;
 		put_state(d, in, text, r < 0 ? "failed" : "ready", r < 0 ? why.text : "", NULL);
 	}
-	return first;
+	return first < 0 && boot_alive(in, NULL) < 0 ? boot_ended(d, in, err) : first;
 }
 
 /* ---- scripts ------------------------------------------------------------------------ */

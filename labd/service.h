@@ -18,7 +18,7 @@
  * struct instance.services says how far each is: {NAME: {"state", "text", "digest"}}.
  * States are waiting, starting, ready and failed; the digest is of what was written, so that a
  * change of the catalogue or of the lab is noticed; "boot" is bootid.h's. It is kept in the store,
- *as services go on when labd does not; a guest that stops has none.
+ * as services go on when labd does not; a guest that stops has none.
  *
  * Secrets are made from the lab's key, which is in the store: they are the same
  * each time, and others in each lab.

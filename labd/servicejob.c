@@ -54,7 +54,7 @@ static int check_on(struct labd *d, struct job *job, struct instance *in, const 
 		    struct lab_err *all)
 {
 	struct lab_err err = LAB_ERR_INIT;
-	char line[2 * NAME_MAX_LEN + 2], words[400] = "";
+	char line[2 * NAME_MAX_LEN + sizeof(" on ")], words[400] = "";
 	struct job_item *item;
 	size_t len = strlen(all->text);
 	int r;

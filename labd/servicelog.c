@@ -11,6 +11,7 @@
 
 #include "lib/jobj.h"
 #include "lib/num.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -24,6 +25,7 @@ static const char file_script[] =
 	"[ \"$2\" ] || [ -e \"$4\" ] || { echo \"$4 is not there\" >&2; exit 1; }\n"
 	"n=0\n"
 	"[ ! -e \"$4\" ] || n=$(wc -c <\"$4\")\n"
+	"n=${n:-0}\n" /* rotated away just now */
 	"[ $n = 0 ] || head -c $n \"$4\" | tail -n \"$1\"\n"
 	"printf %s \"$3\"\n"
 	"[ -z \"$2\" ] || exec tail -c +$((n + 1)) -F \"$4\"\n";
@@ -48,6 +50,8 @@ static int check_how(const struct servicelog *how, struct lab_err *err)
 		return lab_fail(err, -EINVAL, "\"lines\" must be a number");
 	if (how->mark && strlen(how->mark) > MAX_MARK)
 		return lab_fail(err, -EINVAL, "\"mark\" has more than %d bytes", MAX_MARK);
+	if (how->mark && !text_is_utf8(how->mark, strlen(how->mark)))
+		return lab_fail(err, -EINVAL, "\"mark\" is not UTF-8");
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "labd/boot.h"
 #include "labd/network.h"
 #include "labd/service.h"
+#include "labd/service_context.h"
 #include "labd/work.h"
 #include "lib/util.h"
 
@@ -175,6 +176,8 @@ static int boot(struct startset *s, struct instance *in, struct job_item *item, 
 	if (!r)
 		r = services ? boot_probe(s->d, s->job, in, item, agent, err)
 			     : boot_wait_ready(s->d, s->job, in, item, err);
+	if (services && r == -ECHILD)
+		r = boot_ended(s->d, in, err);
 	if (!r)
 		forget_reset(s->d, in);
 	give_slot(s);
@@ -246,18 +249,17 @@ static int start_service(struct startset *s, struct instance *in, struct job_ite
 			 const char *name, struct lab_err *err)
 {
 	autojson json_t *service = NULL;
-	int r = service_load(&s->d->paths, name, &service, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	job_item_step(s->job, item, "wait for its needs", 0);
-	r = wait_for_services(s, service, err) ?: take_slot(s, err);
+	r = service_load(&s->d->paths, name, &service, err) ?:
+	    wait_for_services(s, service, err) ?: take_slot(s, err);
 	if (r < 0) {
 		lab_wrap(err, r, "service %s", name);
 		service_set_state(s->d, in, name, "failed", err->text);
 		return r;
 	}
-	r = service_start(s->d, s->job, in, item, service, err);
+	r = boot_alive(in, err) ?: service_start(s->d, s->job, in, item, service, err);
 	give_slot(s);
 	return r;
 }
@@ -288,20 +290,42 @@ static int first_failed(const struct starting *t, size_t n, struct lab_err *err)
 	return first->code;
 }
 
-/* One that fails takes with it those that need it, and nothing else */
+/* Those of an instance, needs first: so it goes on even where threads cannot be had */
+static json_t *names_sorted(struct startset *s, const struct instance *in, struct lab_err *err)
+{
+	autojson json_t *set = NULL;
+	json_t *names, *service;
+	size_t i;
+
+	if (service_set(s->d, in->lab->spec, &set, err) < 0)
+		return NULL;
+	names = json_array();
+	json_array_foreach(set, i, service)
+		if (service_carried(in, json_string_value(json_object_get(service, "name"))))
+			json_array_append(names, json_object_get(service, "name"));
+	return names;
+}
+
+/*
+ * One that fails takes with it those that need it, and nothing else. All of them use the
+ * guest: if it ends, this is told by who waits for all
+ */
 static int start_services(struct startset *s, struct instance *in, struct lab_err *err)
 {
-	const json_t *names = service_names(in), *name;
+	autojson json_t *names = names_sorted(s, in, err);
 	size_t i, n = json_array_size(names);
-	autofree struct lab_err *errs = calloc(n, sizeof(*errs));
+	autofree struct lab_err *errs = calloc(n + 1, sizeof(*errs));
 	struct starting t = { s, in, names, errs };
+	const json_t *name;
+	int r;
 
-	if (!errs)
-		return lab_fail(err, -ENOMEM, "out of memory");
+	if (!names || !errs)
+		return names ? lab_fail(err, -ENOMEM, "out of memory") : err->code;
 	json_array_foreach(names, i, name)
 		service_set_state(s->d, in, json_string_value(name), "waiting", "");
 	work_fan_out(n, start_nth, &t);
-	return first_failed(&t, n, err);
+	r = first_failed(&t, n, err);
+	return r < 0 && boot_alive(in, NULL) < 0 ? boot_ended(s->d, in, err) : r;
 }
 
 static int start(struct startset *s, struct instance *in, struct job_item *item,

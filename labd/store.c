@@ -198,6 +198,16 @@ const char *store_text(sqlite3_stmt *st, int column)
 	return text ? (const char *)text : "";
 }
 
+void store_lock(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+}
+
+void store_unlock(struct store *s)
+{
+	pthread_mutex_unlock(&s->lock);
+}
+
 int store_begin(struct store *s, struct lab_err *err)
 {
 	int64_t r;

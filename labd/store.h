@@ -42,6 +42,13 @@ int store_each(struct store *s, struct lab_err *err, int (*row)(void *arg, sqlit
 const char *store_text(sqlite3_stmt *st, int column);
 
 /**
+ * store_lock(), store_unlock() - Nobody else writes in between; as transactions, before the
+ * lock of labd
+ */
+void store_lock(struct store *s);
+void store_unlock(struct store *s);
+
+/**
  * store_begin() - Begin a transaction; other threads wait
  * store_end() - Commit it, or roll it back if @r is negative
  *

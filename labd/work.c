@@ -194,10 +194,11 @@ void work_fan_out(size_t n, void (*fn)(void *arg, size_t i), void *arg)
 		fans[i] = (struct fan){ .fn = fn, .arg = arg, .i = i };
 		fans[i].started = !start_thread(&fans[i].thread, fan_thread, &fans[i], false);
 	}
-	for (size_t i = 0; fans && i < n; i++) {
+	/* before any is waited for: one of these may wait for one of those */
+	for (size_t i = 0; fans && i < n; i++)
+		if (!fans[i].started)
+			fn(arg, i);
+	for (size_t i = 0; fans && i < n; i++)
 		if (fans[i].started)
 			pthread_join(fans[i].thread, NULL);
-		else
-			fn(arg, i);
-	}
 }

@@ -39,8 +39,7 @@ int work_submit(struct work *w, void (*fn)(void *arg), void *arg);
 
 /**
  * work_fan_out() - Run a function for 0 .. n - 1, each in a thread of its own
- * @n:		at most LAB_MAX_INSTANCES
- * @fn:		gets @arg and the index
+ * @fn:		gets @arg and the index; it waits at most for those of lower indexes
  *
  * Returns when all are done. Where a thread cannot be started, the function
  * runs in the caller's.

@@ -120,3 +120,28 @@ check_eq "states" "ready ready ready" "$(api GET /v1/labs/lab/services | jq -r '
 check_eq "started" "$booted" "$(inst b started)"
 check_eq "error of b" "" "$(inst b error)"
 labctl down lab
+
+# ---- the machine ends while several of its services are waited for -----------------------------------
+
+for name in one two three; do
+	mkdir -p "$S/$name"
+	printf 'ready: { exec: ["false"], timeout: 120 }\n' >"$S/$name/service.yaml"
+done
+sed -i 's/services: \[front,beside\]/services: [one,two,three]/; s/services: \[store\], memory: 128M/memory: 128M/' lab.yaml
+labd_before=$LABD_PID
+labctl up --boot --no-golden lab.yaml >up.log 2>&1 &
+up=$!
+all_wait()
+{
+	[ "$(api GET /v1/jobs | jq -r '[.[0].items[] | select(.step == "wait for exec false")] | length')" = 3 ]
+}
+wait_for "three services to be waited for" 60 all_wait
+kill -9 "$(inst a pid)"
+status=0
+wait $up || status=$?
+check_eq "status of up" 1 $status
+check_match "words" "instance a: QEMU ended while booting \(signal 9\)" "$(cat up.log)"
+alive "$labd_before" || fail "labd has died of it"
+wait_state a failed
+check_eq "b" running "$(inst b state)"
+labctl rm -y lab
