@@ -149,13 +149,20 @@ static void finish_shot(struct pending *p, int result)
 
 static void on_live(void *arg, struct live *l, int result, const struct lab_err *err)
 {
+	static const struct lab_err full = { -EMFILE, "labfs has too many files open" };
 	struct opening *o = arg;
+	int fd = result ? -1 : live_file(l);
 
-	if (!result) {
+	if (fd >= 0) {
 		o->h->live = l;
-		o->h->fd = live_file(l);
+		o->h->fd = fd;
 		reply_opened(o, o->req);
 		return;
+	}
+	if (!result) {
+		live_close(l);
+		result = full.code;
+		err = &full;
 	}
 	action_refuse(o->where, o->kind, o->id, err);
 	fuse_reply_err(o->req, -result);

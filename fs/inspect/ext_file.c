@@ -16,6 +16,8 @@
 #include <assert.h>
 #include <string.h>
 
+#define INSIDE_MAX 65536U /* at most an inode and one block of attributes */
+
 /**
  * struct ext_file - where the contents of a file are
  * @inside:	they are in the inode
@@ -73,10 +75,11 @@ static int read_file(const struct ext *x, uint32_t ino, struct ext_file **ret)
 		return -ENOMEM;
 	f->ino = ino;
 	f->size = EXT2_I_SIZE(&in.base);
-	if (in.base.i_flags & EXT4_INLINE_DATA_FL)
-		f->inside = true;
-	else
+	f->inside = in.base.i_flags & EXT4_INLINE_DATA_FL;
+	if (!f->inside)
 		r = ext_extents(x, ino, &in.base, &f->all);
+	else if (f->size > INSIDE_MAX)
+		r = -EUCLEAN;
 	if (!r)
 		*ret = steal_ptr(f);
 	return r;
@@ -180,8 +183,7 @@ static ssize_t read_inside(struct ext *x, const struct ext_file *f, char *buf, s
 	size_t have = 0;
 	errcode_t code = ext2fs_inline_data_size(x->fs, f->ino, &have);
 
-	/* It has at most the size of an inode and one block of attributes */
-	if (code || have > 65536)
+	if (code || have > INSIDE_MAX)
 		return code ? ext_to_errno(code) : -EUCLEAN;
 	all = calloc(1, have + 1);
 	if (!all)

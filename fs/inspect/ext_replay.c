@@ -85,7 +85,8 @@ int ext_replay_start(struct ext *x, struct lab_err *err)
 	if (!x->fs->super->s_journal_inum)
 		return lab_fail(err, -EOPNOTSUPP, "its journal is on another disk");
 	*r = (struct ext_replay){ .x = x, .block_size = x->fs->blocksize };
-	src.limit = ext2fs_blocks_count(x->fs->super);
+	/* what it claims to have, but no more than there is: places are block numbers times size */
+	src.limit = MIN(ext2fs_blocks_count(x->fs->super), x->size / x->fs->blocksize);
 	code = read_inode(x, r, &src.blocks);
 	if (code < 0)
 		return lab_fail(err, code, "the inode of its journal is damaged");

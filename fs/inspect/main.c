@@ -92,7 +92,7 @@ static ssize_t receive_some(struct source *to, size_t have, struct inspect_files
 	size_t n = 0;
 	ssize_t len = io_recv_fds(SOCKET, head, sizeof(*head), fds, &n);
 
-	if (len != sizeof(*head) || !n || head->total > INSPECT_MAX_FILES || n > head->total - have)
+	if (len != sizeof(*head) || !n || head->total > INSPECT_MAX_FILES || have + n > head->total)
 		return -EPROTO;
 	for (size_t i = 0; i < n; i++)
 		to[have + i] = (struct source){ .fd = fds[i], .raw = head->raw >> i & 1 };
