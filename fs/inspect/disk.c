@@ -170,33 +170,37 @@ static bool goes_on(const struct inspect_run *a, const struct inspect_run *b)
 	       (a->kind != INSPECT_DATA_RUN || (a->file == b->file && a->at + a->length == b->at));
 }
 
-bool runs_add(struct inspect_run *runs, size_t *n, size_t room, const struct inspect_run *run)
-{
-	if (*n && goes_on(&runs[*n - 1], run))
-		runs[*n - 1].length += run->length;
-	else if (*n == room)
-		return false;
-	else
-		runs[(*n)++] = *run;
-	return true;
-}
-
-ssize_t disk_runs(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *runs, size_t room)
+ssize_t runs_collect(const struct runs *from, uint64_t at, uint64_t len, struct inspect_run *runs,
+		     size_t room)
 {
 	size_t n = 0;
 
 	while (len) {
 		struct inspect_run run;
-		int r = disk_map(d, at, len, &run);
+		int r = from->next(from->arg, at, len, &run);
 
 		if (r < 0)
 			return n ? (ssize_t)n : r;
 		at += run.length;
 		len -= run.length;
-		if (!runs_add(runs, &n, room, &run))
+		if (n && goes_on(&runs[n - 1], &run))
+			runs[n - 1].length += run.length;
+		else if (n == room)
 			break;
+		else
+			runs[n++] = run;
 	}
 	return (ssize_t)n;
+}
+
+static int map_next(void *arg, uint64_t at, uint64_t len, struct inspect_run *ret)
+{
+	return disk_map(arg, at, len, ret);
+}
+
+ssize_t disk_runs(struct disk *d, uint64_t at, uint64_t len, struct inspect_run *runs, size_t room)
+{
+	return runs_collect(&(struct runs){ map_next, d }, at, len, runs, room);
 }
 
 /* Bytes of a packed cluster; neighbours are read one after the other, so the last is kept */

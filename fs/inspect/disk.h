@@ -64,10 +64,21 @@ bool disk_shares(const struct disk *a, const struct inspect_run *run_a, const st
 		 const struct inspect_run *run_b);
 
 /**
- * runs_add() - Put a run behind the others, or make the last one longer
- * Return: false if there is no room for it
+ * struct runs - where bytes are asked for, piece by piece
+ * @next:	where the first of @len bytes at @at are, and how many of them go on there
  */
-bool runs_add(struct inspect_run *runs, size_t *n, size_t room, const struct inspect_run *run);
+struct runs {
+	int (*next)(void *arg, uint64_t at, uint64_t len, struct inspect_run *ret);
+	void *arg;
+};
+
+/**
+ * runs_collect() - Where @len bytes are; pieces that go on from each other are one run
+ * Return: how many of @runs, of which the last may end before all bytes; negative errno if
+ * not even the first is known
+ */
+ssize_t runs_collect(const struct runs *from, uint64_t at, uint64_t len, struct inspect_run *runs,
+		     size_t room);
 
 /**
  * disk_runs() - Where a piece of a disk is

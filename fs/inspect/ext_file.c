@@ -137,15 +137,19 @@ int ext_piece(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct ext
 	return r;
 }
 
-/* What is at @at, of one kind */
-static int map_one(struct ext *x, const struct ext_file *f, uint64_t at, uint64_t len,
-		   struct inspect_run *ret)
+struct mapping {
+	const struct ext *x;
+	struct ext_file *f;
+};
+
+static int map_next(void *arg, uint64_t at, uint64_t len, struct inspect_run *ret)
 {
+	const struct mapping *m = arg;
 	struct ext_piece p;
 
-	find_piece(x, f, at, len, &p);
+	find_piece(m->x, m->f, at, len, &p);
 	if (p.kind == EXT_ON_DISK)
-		return ext_replay_map(x, p.at - x->start, p.length, ret);
+		return ext_replay_map(m->x, p.at - m->x->start, p.length, ret);
 	*ret = (struct inspect_run){ .length = p.length,
 				     .kind = p.kind == EXT_HOLE ? INSPECT_ZERO_RUN
 								: INSPECT_COPY_RUN };
@@ -155,25 +159,13 @@ static int map_one(struct ext *x, const struct ext_file *f, uint64_t at, uint64_
 ssize_t ext_map(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct inspect_run *runs,
 		size_t room)
 {
-	struct ext_file *f;
-	size_t n = 0;
-	int r = find_file(x, ino, &f);
+	struct mapping m = { .x = x };
+	int r = find_file(x, ino, &m.f);
 
 	if (r < 0)
 		return r;
-	len = at < f->size ? MIN(len, f->size - at) : 0;
-	while (len) {
-		struct inspect_run run;
-
-		r = map_one(x, f, at, len, &run);
-		if (r < 0)
-			return n ? (ssize_t)n : r;
-		at += run.length;
-		len -= run.length;
-		if (!runs_add(runs, &n, room, &run))
-			break;
-	}
-	return (ssize_t)n;
+	len = at < m.f->size ? MIN(len, m.f->size - at) : 0;
+	return runs_collect(&(struct runs){ map_next, &m }, at, len, runs, room);
 }
 
 static ssize_t read_inside(struct ext *x, const struct ext_file *f, char *buf, size_t len,

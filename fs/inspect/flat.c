@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static void free_node(const struct flat_node *node)
+static void free_node(const struct flat *f, const struct flat_node *node)
 {
 	free(node->name);
 	free(node->target);
+	if (node->own)
+		f->drop(node->own);
 }
 
 static bool valid_name(const char *name)
@@ -43,15 +45,18 @@ static int append(struct flat *f, const struct flat_node *node)
 	return 0;
 }
 
-int flat_start(struct flat *f, const struct flat_node *root)
+static int start(struct flat *f, const struct flat_node *root)
 {
 	static const struct flat_node none;
-	int r = 0;
+	int r = S_ISDIR(root->attr.mode) ? 0 : -EUCLEAN;
 
-	*f = (struct flat){ 0 };
 	while (!r && f->n < INSPECT_ROOT)
 		r = append(f, &none);
-	return r < 0 ? r : append(f, root);
+	if (!r)
+		r = append(f, root);
+	if (r < 0)
+		free_node(f, root);
+	return r;
 }
 
 int flat_add(struct flat *f, uint32_t dir, struct flat_node *node)
@@ -62,7 +67,7 @@ int flat_add(struct flat *f, uint32_t dir, struct flat_node *node)
 	if (valid_name(node->name) && !(node->attr.size >> 63))
 		r = append(f, node);
 	if (r < 0)
-		free_node(node);
+		free_node(f, node);
 	return r;
 }
 
@@ -80,7 +85,7 @@ static int read_dir(struct flat *f, uint32_t dir, int (*read)(void *arg, uint32_
 
 	if (r < 0)
 		while (f->n > first)
-			free_node(&f->v[--f->n]);
+			free_node(f, &f->v[--f->n]);
 	if (r == -ENOMEM || r == -EFBIG)
 		return r;
 	f->v[dir].error = r;
@@ -126,14 +131,17 @@ static int join_names(struct flat *f)
 	return 0;
 }
 
-int flat_walk(struct flat *f, int (*read)(void *arg, uint32_t dir), void *arg)
+int flat_walk(struct flat *f, struct flat_node *root, int (*read)(void *arg, uint32_t dir),
+	      void *arg)
 {
-	int r = 0;
+	int r = start(f, root);
 
 	for (uint32_t i = INSPECT_ROOT; !r && i < f->n; i++)
 		if (S_ISDIR(f->v[i].attr.mode))
 			r = read_dir(f, i, read, arg);
-	return r < 0 ? r : join_names(f);
+	if (!r)
+		r = join_names(f);
+	return r < 0 ? r : f->v[INSPECT_ROOT].error;
 }
 
 static int by_key(const void *a, const void *b)
@@ -189,15 +197,22 @@ int flat_file(const struct flat *f, uint32_t ino, uint64_t at, uint64_t *len,
 void flat_done(struct flat *f)
 {
 	for (size_t i = 0; i < f->n; i++)
-		free_node(&f->v[i]);
+		free_node(f, &f->v[i]);
 	free(f->v);
 	tdestroy(f->seen, keep);
 	*f = (struct flat){ 0 };
 }
 
-int flat_attr(const struct flat *f, uint32_t ino, uint32_t depth, struct inspect_attr *ret)
+/* None has a journal */
+const char *flat_state(const void *fs)
 {
-	const struct flat_node *node = flat_get(f, ino);
+	(void)fs;
+	return "clean";
+}
+
+int flat_attr(void *fs, uint32_t ino, uint32_t depth, struct inspect_attr *ret)
+{
+	const struct flat_node *node = flat_get(fs, ino);
 	char shown[INSPECT_TARGET];
 
 	if (!node)
@@ -224,8 +239,9 @@ static int compare(const char *name, size_t len, const char *other)
 	return r ? r : -(other[len] != '\0');
 }
 
-int flat_lookup(const struct flat *f, uint32_t dir, const char *name, size_t len, uint32_t *ret)
+int flat_lookup(void *fs, uint32_t dir, const char *name, size_t len, uint32_t *ret)
 {
+	const struct flat *f = fs;
 	const struct flat_node *d;
 	int r = find_dir(f, dir, &d);
 	uint32_t low = 0, high;
@@ -250,9 +266,9 @@ int flat_lookup(const struct flat *f, uint32_t dir, const char *name, size_t len
 	return -ENOENT;
 }
 
-ssize_t flat_list(const struct flat *f, uint32_t dir, uint32_t depth, uint64_t from, void *buf,
-		  size_t room)
+ssize_t flat_list(void *fs, uint32_t dir, uint32_t depth, uint64_t from, void *buf, size_t room)
 {
+	const struct flat *f = fs;
 	const struct flat_node *d;
 	int r = find_dir(f, dir, &d);
 	size_t at = 0;
@@ -270,7 +286,7 @@ ssize_t flat_list(const struct flat *f, uint32_t dir, uint32_t depth, uint64_t f
 		e->size = (uint32_t)size;
 		e->name_len = (uint32_t)len;
 		memcpy(e->name, node->name, len);
-		(void)flat_attr(f, node->attr.ino, depth, &e->attr);
+		(void)flat_attr(fs, node->attr.ino, depth, &e->attr);
 		e->type = e->attr.mode & S_IFMT;
 		e->next = i + 1 < d->n ? i + 1 : UINT64_MAX;
 		at += size;
@@ -278,9 +294,9 @@ ssize_t flat_list(const struct flat *f, uint32_t dir, uint32_t depth, uint64_t f
 	return (ssize_t)at;
 }
 
-int flat_link(const struct flat *f, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET])
+int flat_link(void *fs, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET])
 {
-	const struct flat_node *node = flat_get(f, ino);
+	const struct flat_node *node = flat_get(fs, ino);
 
 	if (!node)
 		return -EUCLEAN;

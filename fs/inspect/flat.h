@@ -26,7 +26,7 @@
 /**
  * struct flat_node - a name
  * @target:	of a link, as the guest has it; or NULL
- * @own:	of whoever reads the filesystem
+ * @own:	of whoever reads the filesystem, for struct flat.drop
  * @serial:	two files with the same one, not 0, are one
  * @attr:	its @ino is the number by which the file is found, here or at another name
  * @depth:	directories above
@@ -45,22 +45,18 @@ struct flat_node {
 /**
  * struct flat - the list; its first one is INSPECT_ROOT
  * @seen:	directories that were read, tsearch()
+ * @drop:	gives up what a node has; set by whoever reads the filesystem
  */
 struct flat {
 	struct flat_node *v;
 	size_t n, room;
 	void *seen;
+	void (*drop)(void *own);
 };
 
 /**
- * flat_start() - A list with a root
- * @root:	its @own and @attr
- */
-int flat_start(struct flat *f, const struct flat_node *root);
-
-/**
  * flat_add() - A name in the directory that is being read
- * @node:	name and target are taken over, also on failure
+ * @node:	all of it is taken over, also on failure
  *
  * Return: 0; -EUCLEAN: no name can be like that, -ENOMEM, -EFBIG: too many
  */
@@ -68,11 +64,13 @@ int flat_add(struct flat *f, uint32_t dir, struct flat_node *node);
 
 /**
  * flat_walk() - Read all directories
+ * @root:	its @own and @attr; taken over, also on failure
  * @read:	add what is in one; 0, or what whoever opens it is told
  *
- * Return: 0, -ENOMEM, -EFBIG
+ * Return: 0; -EUCLEAN and what @read said, of the root; -ENOMEM, -EFBIG
  */
-int flat_walk(struct flat *f, int (*read)(void *arg, uint32_t dir), void *arg);
+int flat_walk(struct flat *f, struct flat_node *root, int (*read)(void *arg, uint32_t dir),
+	      void *arg);
 
 /**
  * flat_once() - A directory is read
@@ -82,7 +80,7 @@ int flat_walk(struct flat *f, int (*read)(void *arg, uint32_t dir), void *arg);
  */
 int flat_once(struct flat *f, uint64_t key);
 
-/** flat_refuse() - Words for a failure of flat_start() or flat_walk(), or of what they call */
+/** flat_refuse() - Words for a failure of flat_walk(), or of what it calls */
 int flat_refuse(struct lab_err *err, int code);
 
 /** flat_get() - What a number means; NULL: nothing */
@@ -97,14 +95,13 @@ const struct flat_node *flat_get(const struct flat *f, uint32_t ino);
 int flat_file(const struct flat *f, uint32_t ino, uint64_t at, uint64_t *len,
 	      const struct flat_node **ret);
 
-/** flat_done() - @own is not touched */
 void flat_done(struct flat *f);
 
-/* As struct fs_kind has them */
-int flat_attr(const struct flat *f, uint32_t ino, uint32_t depth, struct inspect_attr *ret);
-int flat_lookup(const struct flat *f, uint32_t dir, const char *name, size_t len, uint32_t *ret);
-ssize_t flat_list(const struct flat *f, uint32_t dir, uint32_t depth, uint64_t from, void *buf,
-		  size_t room);
-int flat_link(const struct flat *f, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET]);
+/* Functions of struct fs_kind, for filesystems whose struct begins with a struct flat */
+const char *flat_state(const void *fs);
+int flat_attr(void *fs, uint32_t ino, uint32_t depth, struct inspect_attr *ret);
+int flat_lookup(void *fs, uint32_t dir, const char *name, size_t len, uint32_t *ret);
+ssize_t flat_list(void *fs, uint32_t dir, uint32_t depth, uint64_t from, void *buf, size_t room);
+int flat_link(void *fs, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET]);
 
 #endif

@@ -39,6 +39,7 @@
  * @code:	why one could not be read
  */
 struct iso {
+	struct flat names;
 	struct disk *disk;
 	uint64_t start, size;
 	IsoDataSource source;
@@ -47,7 +48,6 @@ struct iso {
 	bool asked;
 	uint32_t first, last;
 	int code;
-	struct flat names;
 };
 
 /* ---- the disk ------------------------------------------------------------------ */
@@ -144,11 +144,12 @@ static int add_child(struct iso *x, uint32_t dir, IsoFileSource *file)
 
 	if (!r && S_ISLNK(node.attr.mode))
 		r = put_target(x, file, &node);
-	if (!r) {
-		node.name = iso_file_source_get_name(file);
-		return flat_add(&x->names, dir, &node);
+	if (r < 0) {
+		iso_file_source_unref(file);
+		return r;
 	}
-	return r;
+	node.name = iso_file_source_get_name(file);
+	return flat_add(&x->names, dir, &node);
 }
 
 static int read_children(struct iso *x, uint32_t dir, IsoFileSource *file)
@@ -156,11 +157,8 @@ static int read_children(struct iso *x, uint32_t dir, IsoFileSource *file)
 	IsoFileSource *child = NULL;
 	int r = 0, n;
 
-	while (!r && (n = iso_file_source_readdir(file, &child)) == 1) {
+	while (!r && (n = iso_file_source_readdir(file, &child)) == 1)
 		r = add_child(x, dir, child);
-		if (r < 0)
-			iso_file_source_unref(child);
-	}
 	return r < 0 ? r : to_errno(x, n);
 }
 
@@ -168,7 +166,6 @@ static int read_dir(void *arg, uint32_t dir)
 {
 	struct iso *x = arg;
 	IsoFileSource *file = x->names.v[dir].own;
-	size_t first = x->names.n;
 	int r;
 
 	watch(x);
@@ -180,12 +177,15 @@ static int read_dir(void *arg, uint32_t dir)
 	if (!r)
 		r = read_children(x, dir, file);
 	iso_file_source_close(file);
-	for (size_t i = first; r < 0 && i < x->names.n; i++)
-		iso_file_source_unref(x->names.v[i].own);
 	return r;
 }
 
 /* ---- opening ------------------------------------------------------------------------- */
+
+static void drop(void *own)
+{
+	iso_file_source_unref(own);
+}
 
 static void iso_close(void *fs)
 {
@@ -193,8 +193,6 @@ static void iso_close(void *fs)
 
 	if (!x)
 		return;
-	for (size_t i = INSPECT_ROOT; i < x->names.n; i++)
-		iso_file_source_unref(x->names.v[i].own);
 	flat_done(&x->names);
 	if (x->fs)
 		iso_filesystem_unref(x->fs);
@@ -242,16 +240,11 @@ static int read_names(struct iso *x)
 		return r;
 	root.own = file;
 	r = put_attr(x, file, &root);
-	if (!r && !S_ISDIR(root.attr.mode))
-		r = -EUCLEAN;
-	if (!r)
-		r = flat_start(&x->names, &root);
 	if (r < 0) {
 		iso_file_source_unref(file);
 		return r;
 	}
-	r = flat_walk(&x->names, read_dir, x);
-	return r < 0 ? r : x->names.v[INSPECT_ROOT].error;
+	return flat_walk(&x->names, &root, read_dir, x);
 }
 
 static int iso_open(struct disk *disk, uint64_t start, uint64_t size, void **ret,
@@ -262,7 +255,11 @@ static int iso_open(struct disk *disk, uint64_t start, uint64_t size, void **ret
 
 	if (!x)
 		return lab_fail_errno(err, -ENOMEM, "opening it");
-	*x = (struct iso){ .disk = disk, .start = start, .size = size, .left = MAX_BLOCKS };
+	*x = (struct iso){ .names = { .drop = drop },
+			   .disk = disk,
+			   .start = start,
+			   .size = size,
+			   .left = MAX_BLOCKS };
 	x->source = (IsoDataSource){ .refcount = 1,
 				     .open = source_open,
 				     .close = source_open,
@@ -363,33 +360,6 @@ static ssize_t iso_read(void *fs, uint32_t ino, void *buf, size_t len, uint64_t 
 
 /* ---- the rest ------------------------------------------------------------------------ */
 
-static const char *iso_state(const void *fs)
-{
-	(void)fs;
-	return "clean";
-}
-
-static int iso_attr(void *fs, uint32_t ino, uint32_t depth, struct inspect_attr *ret)
-{
-	return flat_attr(&((struct iso *)fs)->names, ino, depth, ret);
-}
-
-static int iso_lookup(void *fs, uint32_t dir, const char *name, size_t len, uint32_t *ret)
-{
-	return flat_lookup(&((struct iso *)fs)->names, dir, name, len, ret);
-}
-
-static ssize_t iso_list(void *fs, uint32_t dir, uint32_t depth, uint64_t from, void *buf,
-			size_t room)
-{
-	return flat_list(&((struct iso *)fs)->names, dir, depth, from, buf, room);
-}
-
-static int iso_link(void *fs, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET])
-{
-	return flat_link(&((struct iso *)fs)->names, ino, depth, ret);
-}
-
 static void iso_statfs(void *fs, struct inspect_statfs *ret)
 {
 	const struct iso *x = fs;
@@ -403,11 +373,11 @@ const struct fs_kind fs_iso = {
 	.prepare = iso_prepare,
 	.open = iso_open,
 	.close = iso_close,
-	.state = iso_state,
-	.attr = iso_attr,
-	.lookup = iso_lookup,
-	.list = iso_list,
-	.link = iso_link,
+	.state = flat_state,
+	.attr = flat_attr,
+	.lookup = flat_lookup,
+	.list = flat_list,
+	.link = flat_link,
 	.map = iso_map,
 	.read = iso_read,
 	.statfs = iso_statfs,

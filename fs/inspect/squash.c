@@ -31,10 +31,11 @@
 
 /**
  * struct squash - a filesystem
- * @file:	what the library reads by; the first member
+ * @file:	what the library reads by
  * @code:	why that failed
  */
 struct squash {
+	struct flat names;
 	sqfs_file_t file;
 	struct disk *disk;
 	uint64_t start, size;
@@ -44,14 +45,18 @@ struct squash {
 	sqfs_id_table_t *ids;
 	sqfs_dir_reader_t *dirs;
 	sqfs_data_reader_t *data;
-	struct flat names;
 };
+
+static struct squash *squash_of(const sqfs_file_t *file)
+{
+	return container_of(file, struct squash, file);
+}
 
 /* ---- the disk ------------------------------------------------------------------ */
 
 static int file_read(sqfs_file_t *file, sqfs_u64 offset, void *buffer, size_t size)
 {
-	struct squash *x = (struct squash *)file;
+	struct squash *x = squash_of(file);
 
 	if (offset > x->size || size > x->size - offset)
 		return SQFS_ERROR_OUT_OF_BOUNDS;
@@ -70,7 +75,7 @@ static int file_write(sqfs_file_t *file, sqfs_u64 offset, const void *buffer, si
 
 static sqfs_u64 file_size(const sqfs_file_t *file)
 {
-	return ((const struct squash *)file)->size;
+	return squash_of(file)->size;
 }
 
 static int file_truncate(sqfs_file_t *file, sqfs_u64 size)
@@ -209,6 +214,7 @@ static int add_child(struct squash *x, uint32_t dir, const sqfs_dir_entry_t *ent
 		node.name = strndup((const char *)entry->name, (size_t)entry->size + 1);
 	if (r < 0 || !node.name) {
 		free(node.target);
+		sqfs_free(in);
 		return r < 0 ? r : -ENOMEM;
 	}
 	return flat_add(&x->names, dir, &node);
@@ -227,8 +233,6 @@ static int read_child(struct squash *x, uint32_t dir)
 		r = sqfs_dir_reader_get_inode(x->dirs, &in);
 	r = r ? to_errno(x, r) : add_child(x, dir, entry, in);
 	sqfs_free(entry);
-	if (r < 0)
-		sqfs_free(in);
 	return r;
 }
 
@@ -236,15 +240,12 @@ static int read_dir(void *arg, uint32_t dir)
 {
 	struct squash *x = arg;
 	const sqfs_inode_generic_t *in = x->names.v[dir].own;
-	size_t first = x->names.n;
 	int r = flat_once(&x->names, in->base.inode_number);
 
 	if (!r)
 		r = to_errno(x, sqfs_dir_reader_open_dir(x->dirs, in, 0));
 	while (!r)
 		r = read_child(x, dir);
-	for (size_t i = first; r < 0 && i < x->names.n; i++)
-		sqfs_free(x->names.v[i].own);
 	return MIN(r, 0);
 }
 
@@ -258,16 +259,11 @@ static int read_names(struct squash *x)
 		return r;
 	root.own = in;
 	r = put_attr(x, in, &root);
-	if (!r && !S_ISDIR(root.attr.mode))
-		r = -EUCLEAN;
-	if (!r)
-		r = flat_start(&x->names, &root);
 	if (r < 0) {
 		sqfs_free(in);
 		return r;
 	}
-	r = flat_walk(&x->names, read_dir, x);
-	return r < 0 ? r : x->names.v[INSPECT_ROOT].error;
+	return flat_walk(&x->names, &root, read_dir, x);
 }
 
 /* ---- opening ------------------------------------------------------------------------- */
@@ -278,8 +274,6 @@ static void squash_close(void *fs)
 
 	if (!x)
 		return;
-	for (size_t i = INSPECT_ROOT; i < x->names.n; i++)
-		sqfs_free(x->names.v[i].own);
 	flat_done(&x->names);
 	sqfs_destroy(x->data);
 	sqfs_destroy(x->dirs);
@@ -340,7 +334,9 @@ static int squash_open(struct disk *disk, uint64_t start, uint64_t size, void **
 
 	if (!x)
 		return lab_fail_errno(err, -ENOMEM, "opening it");
-	*x = (struct squash){ .disk = disk, .start = start, .size = size };
+	*x = (struct squash){
+		.names = { .drop = sqfs_free }, .disk = disk, .start = start, .size = size
+	};
 	x->file = (sqfs_file_t){ .base = { .destroy = file_destroy },
 				 .read_at = file_read,
 				 .write_at = file_write,
@@ -361,38 +357,32 @@ static int squash_open(struct disk *disk, uint64_t start, uint64_t size, void **
 
 /* ---- contents ---------------------------------------------------------------------- */
 
-/* What is at @at: a hole, or not */
-static struct inspect_run run_at(const struct squash *x, const sqfs_inode_generic_t *in,
-				 uint64_t at, uint64_t len)
+struct mapping {
+	const struct squash *x;
+	const struct flat_node *node;
+};
+
+/* A hole, or not */
+static int map_next(void *arg, uint64_t at, uint64_t len, struct inspect_run *ret)
 {
-	uint64_t size = x->super.block_size, i = at / size;
+	const struct mapping *m = arg;
+	const sqfs_inode_generic_t *in = m->node->own;
+	uint64_t size = m->x->super.block_size, i = at / size;
 	bool hole = i < sqfs_inode_get_file_block_count(in) && !in->extra[i];
 
-	return (struct inspect_run){ .length = MIN(len, size - at % size),
+	*ret = (struct inspect_run){ .length = MIN(len, size - at % size),
 				     .kind = hole ? INSPECT_ZERO_RUN : INSPECT_COPY_RUN };
+	return 0;
 }
 
 static ssize_t squash_map(void *fs, uint32_t ino, uint64_t at, uint64_t len,
 			  struct inspect_run *runs, size_t room)
 {
 	struct squash *x = fs;
-	const struct flat_node *node;
-	int r = flat_file(&x->names, ino, at, &len, &node);
-	size_t n = 0;
+	struct mapping m = { .x = x };
+	int r = flat_file(&x->names, ino, at, &len, &m.node);
 
-	while (!r && len) {
-		struct inspect_run run = run_at(x, node->own, at, len);
-
-		if (n && runs[n - 1].kind == run.kind)
-			runs[n - 1].length += run.length;
-		else if (n == room)
-			break;
-		else
-			runs[n++] = run;
-		at += run.length;
-		len -= run.length;
-	}
-	return r < 0 ? r : (ssize_t)n;
+	return r < 0 ? r : runs_collect(&(struct runs){ map_next, &m }, at, len, runs, room);
 }
 
 static ssize_t squash_read(void *fs, uint32_t ino, void *buf, size_t len, uint64_t at)
@@ -410,33 +400,6 @@ static ssize_t squash_read(void *fs, uint32_t ino, void *buf, size_t len, uint64
 
 /* ---- the rest ------------------------------------------------------------------------ */
 
-static const char *squash_state(const void *fs)
-{
-	(void)fs;
-	return "clean";
-}
-
-static int squash_attr(void *fs, uint32_t ino, uint32_t depth, struct inspect_attr *ret)
-{
-	return flat_attr(&((struct squash *)fs)->names, ino, depth, ret);
-}
-
-static int squash_lookup(void *fs, uint32_t dir, const char *name, size_t len, uint32_t *ret)
-{
-	return flat_lookup(&((struct squash *)fs)->names, dir, name, len, ret);
-}
-
-static ssize_t squash_list(void *fs, uint32_t dir, uint32_t depth, uint64_t from, void *buf,
-			   size_t room)
-{
-	return flat_list(&((struct squash *)fs)->names, dir, depth, from, buf, room);
-}
-
-static int squash_link(void *fs, uint32_t ino, uint32_t depth, char ret[INSPECT_TARGET])
-{
-	return flat_link(&((struct squash *)fs)->names, ino, depth, ret);
-}
-
 static void squash_statfs(void *fs, struct inspect_statfs *ret)
 {
 	const struct squash *x = fs;
@@ -449,11 +412,11 @@ static void squash_statfs(void *fs, struct inspect_statfs *ret)
 const struct fs_kind fs_squash = {
 	.open = squash_open,
 	.close = squash_close,
-	.state = squash_state,
-	.attr = squash_attr,
-	.lookup = squash_lookup,
-	.list = squash_list,
-	.link = squash_link,
+	.state = flat_state,
+	.attr = flat_attr,
+	.lookup = flat_lookup,
+	.list = flat_list,
+	.link = flat_link,
 	.map = squash_map,
 	.read = squash_read,
 	.statfs = squash_statfs,
