@@ -677,9 +677,11 @@ static unsigned int poll_events(const struct ref *ref, const struct handle *h)
 	struct stat st;
 
 	switch (h->type) {
-	case ENTRY_LOG:
 	case ENTRY_CAPTURE:
 	case ENTRY_OUTPUT:
+		/* the name may mean a newer file */
+		return !fstat(h->fd, &st) && st.st_size != h->position ? POLLIN : 0;
+	case ENTRY_LOG:
 	case ENTRY_EVENTS:
 		return !node_stat(ref, &st) && st.st_size != h->position ? POLLIN : 0;
 	case ENTRY_TEXT:
@@ -692,6 +694,14 @@ static unsigned int poll_events(const struct ref *ref, const struct handle *h)
 		break;
 	}
 	return POLLIN | POLLOUT;
+}
+
+/* The file behind that grows, or NULL */
+static const char *growing(const struct ref *ref, const struct handle *h, char path[IO_PATH])
+{
+	if (is_live(h->type))
+		return io_path(path, "/proc/self/fd/%d", h->fd);
+	return h->type == ENTRY_LOG && !ref->entry->path(ref, path) ? path : NULL;
 }
 
 void file_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
@@ -709,11 +719,6 @@ void file_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	}
 	/* Registered before looking, so that no change falls in between */
 	if (ph)
-		notify_poll(h, ino,
-			    (h->type == ENTRY_LOG || is_live(h->type)) &&
-					    !ref.entry->path(&ref, path)
-				    ? path
-				    : NULL,
-			    ph);
+		notify_poll(h, ino, growing(&ref, h, path), ph);
 	fuse_reply_poll(req, poll_events(&ref, h));
 }

@@ -33,7 +33,7 @@ SLIST_HEAD(waiters, waiter);
  * @waiters:	the latter
  * @fd:		its file
  * @mark:	what is behind all that was there at the start; "" for a capture
- * @refused:	what labd said of a program that it could not run
+ * @refused:	what labd said of a program that it could not run, or why nothing can be written
  * @begun:	who waited for it has it
  * @ended:	nothing comes any more, and its thread does not need it
  * @stop:	nobody has it open any more; it is in no list
@@ -133,12 +133,15 @@ static bool on_bytes(void *arg, const void *data, size_t len)
 {
 	struct live *l = arg;
 	bool begins = !*l->mark;
+	int r = io_write_all(l->fd, data, len);
 
-	if (io_write_all(l->fd, data, len) < 0)
+	l->written += r < 0 ? 0 : len;
+	if (!r && !l->begun && *l->mark)
+		r = take_mark(l, len, &begins);
+	if (r < 0) {
+		lab_fail_errno(&l->refused, r, "a file for what comes");
 		return false;
-	l->written += len;
-	if (!l->begun && *l->mark && take_mark(l, len, &begins) < 0)
-		return false;
+	}
 	if (!l->begun && begins)
 		begin(l);
 	return !l->stop && l->written < LIVE_MAX;
