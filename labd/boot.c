@@ -32,6 +32,7 @@
 #define CONSOLE_MAX (4 << 20) /* recorded, and as much again in console.log.1 */
 #define START_US (30 * 1000000ULL)
 #define CALL_US (5 * 1000000ULL)
+#define AGENT_SECONDS 600 /* until the agent of an emulated guest answers */
 #define HUNG_US (3000 * 1000ULL) /* a monitor that is silent for so long is hung */
 
 const char *boot_key(struct labd *d, const struct instance *in, char *buf, size_t size)
@@ -425,6 +426,15 @@ int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct
 	if (began - in->started < 60 && !*in->memory)
 		duration_put(d, boot_key(d, in, key, sizeof(key)), num_wall() - in->started);
 	return 0;
+}
+
+int boot_wait_agent(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		    struct lab_err *err)
+{
+	autojson json_t *agent = json_pack("[{s:b s:i}]", "agent", 1, "timeout", AGENT_SECONDS);
+	int r = boot_probe(d, job, in, item, agent, err);
+
+	return r == -ECHILD ? boot_ended(d, in, err) : r;
 }
 
 void boot_clean(struct labd *d, struct instance *in, const char *state, const char *error)

@@ -46,6 +46,10 @@ void boot_failed(struct labd *d, struct instance *in, const struct lab_err *why)
 int boot_wait_ready(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
 		    struct lab_err *err);
 
+/** boot_wait_agent() - Wait until a guest that boots, or may, answers by its agent */
+int boot_wait_agent(struct labd *d, struct job *job, struct instance *in, struct job_item *item,
+		    struct lab_err *err);
+
 /** boot_alive() - -ECHILD if its QEMU has ended */
 int boot_alive(const struct instance *in, struct lab_err *err);
 

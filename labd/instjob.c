@@ -25,7 +25,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define BOOT_SECONDS 600 /* until the agent of a guest that may boot answers */
 #define CALL_US (5 * 1000000ULL)
 #define CLAIM_US (30 * 1000000ULL)
 
@@ -128,12 +127,11 @@ static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct l
 /* Whether it has booted while labd was away, or does so now: 1, 0, or negative errno */
 static int booted_unseen(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
-	autojson json_t *agent = json_pack("[{s:b s:i}]", "agent", 1, "timeout", BOOT_SECONDS);
 	int r;
 
 	if (!json_array_size(service_names(in)))
 		return 0;
-	r = boot_probe(d, job, in, job_item(job, in->name), agent, err);
+	r = boot_wait_agent(d, job, in, job_item(job, in->name), err);
 	return r < 0 ? r : bootid_changed(d, in->guest, err);
 }
 
@@ -152,7 +150,7 @@ static int do_probe(struct labd *d, struct job *job, struct instance *in, struct
 	}
 	r = booted_unseen(d, job, in, err);
 	if (r == -ECHILD)
-		return boot_ended(d, in, err);
+		return r;
 	if (r < 0) {
 		instance_set_ready(d, in, "no", "its guest agent");
 		return r;

@@ -13,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#define AGENT_SECONDS 600 /* of a guest that has services */
-
 int startset_add(struct startset *s, struct instance *in, struct lab_err *err)
 {
 	struct start_member *more = realloc(s->members, (s->n + 1) * sizeof(*more));
@@ -164,7 +162,6 @@ static void forget_reset(struct labd *d, struct instance *in)
 /* With services: until its agent can start them; without: until it is ready */
 static int boot(struct startset *s, struct instance *in, struct job_item *item, struct lab_err *err)
 {
-	autojson json_t *agent = json_pack("[{s:b s:i}]", "agent", 1, "timeout", AGENT_SECONDS);
 	bool services = json_array_size(service_names(in));
 	int r = take_slot(s, err);
 
@@ -174,10 +171,8 @@ static int boot(struct startset *s, struct instance *in, struct job_item *item, 
 	if (!r && !instance_running(in))
 		r = boot_start(s->d, s->job, in, item, err);
 	if (!r)
-		r = services ? boot_probe(s->d, s->job, in, item, agent, err)
+		r = services ? boot_wait_agent(s->d, s->job, in, item, err)
 			     : boot_wait_ready(s->d, s->job, in, item, err);
-	if (services && r == -ECHILD)
-		r = boot_ended(s->d, in, err);
 	if (!r)
 		forget_reset(s->d, in);
 	give_slot(s);
