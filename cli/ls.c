@@ -110,7 +110,7 @@ static int unknown_kind(struct cli *cli, const char *name)
 		name);
 }
 
-/* The objects of a kind as an array: the answer itself, or parts of the labs */
+/* The objects of a kind as an array: the answer itself, or parts of one lab or of all */
 static json_t *collect(const struct kind *kind, json_t *answer)
 {
 	json_t *all, *lab;
@@ -118,6 +118,8 @@ static json_t *collect(const struct kind *kind, json_t *answer)
 
 	if (!kind->part)
 		return json_incref(answer);
+	if (json_is_object(answer))
+		return json_incref(json_object_get(answer, kind->part));
 	all = json_array();
 	json_array_foreach(answer, i, lab) {
 		json_array_extend(all, json_object_get(lab, kind->part));
@@ -167,11 +169,21 @@ static void print_names(const struct kind *kind, const json_t *objects)
 	}
 }
 
-static int list(struct cli *cli, const struct kind *kind)
+/* @lab: those of this one; NULL: of all */
+static int list(struct cli *cli, const struct kind *kind, const char *lab)
 {
 	autojson json_t *answer = NULL, *objects = NULL;
-	int r = cli_call(cli, "GET", kind->path, NULL, &answer);
+	char path[CLIENT_PATH];
+	int r;
 
+	if (lab && !name_valid(lab)) {
+		r = lab_fail(&cli->err, -EINVAL, "'%s' cannot be the name of a lab: use %s", lab,
+			     NAME_RULE);
+		return cli_end(cli, r);
+	}
+	if (lab)
+		client_path(path, "/v1/labs/%s", lab);
+	r = cli_call(cli, "GET", lab ? path : kind->path, NULL, &answer);
 	if (r < 0)
 		return cli_end(cli, r);
 	objects = collect(kind, answer);
@@ -186,12 +198,12 @@ static int list(struct cli *cli, const struct kind *kind)
 
 int ls_images(struct cli *cli)
 {
-	return list(cli, find_kind("images"));
+	return list(cli, find_kind("images"), NULL);
 }
 
-int ls_snapshots(struct cli *cli)
+int ls_snapshots(struct cli *cli, const char *lab)
 {
-	return list(cli, find_kind("snapshots"));
+	return list(cli, find_kind("snapshots"), lab);
 }
 
 static int run_ls(struct cli *cli, int argc, char **argv)
@@ -203,9 +215,9 @@ static int run_ls(struct cli *cli, int argc, char **argv)
 	if (!cli_nargs(cli, argc - optind, 0, 1))
 		return CLI_USAGE;
 	if (optind == argc)
-		return list(cli, find_kind("labs"));
+		return list(cli, find_kind("labs"), NULL);
 	kind = find_kind(argv[optind]);
-	return kind ? list(cli, kind) : unknown_kind(cli, argv[optind]);
+	return kind ? list(cli, kind, NULL) : unknown_kind(cli, argv[optind]);
 }
 
 const struct command cmd_ls = {

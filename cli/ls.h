@@ -8,7 +8,7 @@
 /** ls_images() - As "labctl ls images"; exit code */
 int ls_images(struct cli *cli);
 
-/** ls_snapshots() - As "labctl ls snapshots"; exit code */
-int ls_snapshots(struct cli *cli);
+/** ls_snapshots() - As "labctl ls snapshots", of one lab or for NULL of all; exit code */
+int ls_snapshots(struct cli *cli, const char *lab);
 
 #endif

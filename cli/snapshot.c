@@ -105,7 +105,7 @@ static int run_verb(struct cli *cli, const char *verb, int n, char **args,
 	};
 
 	if (!strcmp(verb, "ls"))
-		return cli_nargs(cli, n, 0, 0) ? ls_snapshots(cli) : CLI_USAGE;
+		return cli_nargs(cli, n, 0, 1) ? ls_snapshots(cli, n ? args[0] : NULL) : CLI_USAGE;
 	if (!strcmp(verb, "diff"))
 		return cli_nargs(cli, n, 1, 3) ? diff(cli, n, args) : CLI_USAGE;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
