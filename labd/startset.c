@@ -246,9 +246,11 @@ static int start_service(struct startset *s, struct instance *in, struct job_ite
 	autojson json_t *service = NULL;
 	int r;
 
-	job_item_step(s->job, item, "wait for its needs", 0);
-	r = service_load(&s->d->paths, name, &service, err) ?:
-	    wait_for_services(s, service, err) ?: take_slot(s, err);
+	r = service_load(&s->d->paths, name, &service, err);
+	if (!r && json_array_size(json_object_get(service, "needs")))
+		job_item_step(s->job, item, "wait for its needs", 0);
+	if (!r)
+		r = wait_for_services(s, service, err) ?: take_slot(s, err);
 	if (r < 0) {
 		lab_wrap(err, r, "service %s", name);
 		service_set_state(s->d, in, name, "failed", err->text);
