@@ -12,6 +12,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define MAX_ITEMS 1000
+
 /* "lab demo", "instance demo/db": as it was called */
 static const char *title(char buf[CELL_TEXT], const json_t *item)
 {
@@ -125,6 +127,7 @@ static int restore(struct cli *cli, const char *arg, const char *name)
 static int remove_items(struct cli *cli, char **args, int n, bool yes)
 {
 	autojson json_t *items = NULL;
+	uint64_t jobs[MAX_ITEMS];
 	int r = fetch(cli, &items);
 
 	if (!r && !yes && !ask("Remove %s%s for ever?", args[0], n > 1 ? " and others" : ""))
@@ -137,16 +140,20 @@ static int remove_items(struct cli *cli, char **args, int n, bool yes)
 		if (r < 0)
 			break;
 		snprintf(path, sizeof(path), "/v1/trash/%.0f", cell_number(item, "id"));
-		r = cli_call(cli, "DELETE", path, NULL, NULL);
+		r = cli_job(cli, "DELETE", path, NULL, &jobs[i]);
 	}
-	return cli_end(cli, r);
+	return r < 0 ? cli_end(cli, r) : cli_follow(cli, jobs, (size_t)n);
 }
 
 static int empty(struct cli *cli, bool yes)
 {
+	uint64_t id = 0;
+	int r;
+
 	if (!yes && !ask("Remove all that is in the trash for ever?"))
 		return CLI_FAILED;
-	return cli_end(cli, cli_call(cli, "DELETE", "/v1/trash", NULL, NULL));
+	r = cli_job(cli, "DELETE", "/v1/trash", NULL, &id);
+	return cli_job_end(cli, r, id, false);
 }
 
 static int run_verb(struct cli *cli, int n, char **args, bool yes)
@@ -158,7 +165,7 @@ static int run_verb(struct cli *cli, int n, char **args, bool yes)
 	if (!strcmp(verb, "empty"))
 		return cli_nargs(cli, n, 1, 1) ? empty(cli, yes) : CLI_USAGE;
 	if (!strcmp(verb, "rm"))
-		return cli_nargs(cli, n, 2, 1000) ? remove_items(cli, args + 1, n - 1, yes)
+		return cli_nargs(cli, n, 2, MAX_ITEMS) ? remove_items(cli, args + 1, n - 1, yes)
 						  : CLI_USAGE;
 	if (strcmp(verb, "restore") != 0)
 		return cli_usage(cli, "unknown verb '%s'", verb);

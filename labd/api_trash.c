@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "labd/request.h"
 #include "labd/trash.h"
+#include "labd/trashjob.h"
 #include "lib/num.h"
 
 #include <errno.h>
@@ -32,27 +33,17 @@ static int restore(struct request *q)
 	return r ? r : trash_restore(q->d, id, request_str(q, "name"), &q->result, &q->err);
 }
 
-static int remove_some(struct request *q, int64_t id)
-{
-	int n = trash_remove(q->d, id, &q->err);
-
-	if (n < 0)
-		return n;
-	q->result = json_pack("{s:i}", "removed", n);
-	return 0;
-}
-
 static int remove_one(struct request *q)
 {
 	int64_t id = 0;
 	int r = take_id(q, &id);
 
-	return r ? r : remove_some(q, id);
+	return r ? r : trashjob_remove(q->d, id, &q->job, &q->err);
 }
 
 static int empty(struct request *q)
 {
-	return remove_some(q, 0);
+	return trashjob_remove(q->d, 0, &q->job, &q->err);
 }
 
 const struct route trash_routes[] = {

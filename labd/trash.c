@@ -355,27 +355,15 @@ void trash_expire(struct labd *d)
 int trash_remove(struct labd *d, int64_t id, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->trash->lock);
-	int removed = 0;
+	autolist struct list l = { 0 };
+	int r = read_list(d, id, &l, err);
 
-	for (;;) {
-		autolist struct list l = { 0 };
-		int r = read_list(d, id, &l, err);
-
-		if (r < 0)
-			return r;
-		if (!l.n)
-			return removed || !id ? removed
-					      : lab_fail(err, -ENOENT,
-							 "there is no %lld in the trash: labctl "
-							 "trash ls",
-							 (long long)id);
-		r = purge(d, &l.v[0], err);
-		if (r < 0)
-			return r;
-		removed++;
-		if (id)
-			return removed;
-	}
+	if (r < 0)
+		return r;
+	if (!id || !l.n)
+		return lab_fail(err, -ENOENT, "there is no %lld in the trash: labctl trash ls",
+				(long long)id);
+	return purge(d, &l.v[0], err);
 }
 
 int trash_restore(struct labd *d, int64_t id, const char *name, json_t **ret, struct lab_err *err)

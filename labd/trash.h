@@ -67,8 +67,8 @@ json_t *trash_json(struct labd *d, struct lab_err *err);
 int trash_restore(struct labd *d, int64_t id, const char *name, json_t **ret, struct lab_err *err);
 
 /**
- * trash_remove() - Remove one for ever, or all for 0
- * Return: how many were, or -ENOENT
+ * trash_remove() - Remove one for ever
+ * Return: 0, or -ENOENT if it is not there (any more)
  */
 int trash_remove(struct labd *d, int64_t id, struct lab_err *err);
 
