@@ -4,7 +4,9 @@
 #include "labd/bootid.h"
 
 #include "labd/agent_file.h"
+#include "labd/boot.h"
 #include "labd/labjob.h"
+#include "labd/service.h"
 #include "labd/watch.h"
 #include "labd/work.h"
 #include "lib/jobj.h"
@@ -70,6 +72,44 @@ int bootid_changed(struct labd *d, struct guest *g, struct lab_err *err)
 	return in && is_other(in, json_string_value(id));
 }
 
+int bootid_unseen(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	int r;
+
+	if (!json_array_size(service_names(in)))
+		return 0;
+	r = boot_wait_agent(d, job, in, job_item(job, in->name), err);
+	return r < 0 ? r : bootid_changed(d, in->guest, err);
+}
+
+/* Whether there is something to notice; what QEMU told of is noticed with this */
+static bool take_news(struct labd *d, struct instance *in, bool *ret_booted)
+{
+	struct guest *g = in->guest;
+	bool news;
+
+	SCOPED_LOCK(&d->lock);
+	if (!g || strcmp(in->state, "running") != 0)
+		return false;
+	*ret_booted = g->booted;
+	news = g->booted || g->unasked;
+	g->booted = g->unasked = false;
+	return news;
+}
+
+int bootid_notice(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
+{
+	bool booted = false;
+	int r;
+
+	if (!take_news(d, in, &booted))
+		return 0;
+	r = booted ? 1 : bootid_unseen(d, job, in, err);
+	if (r > 0)
+		services_forget(d, in);
+	return MIN(r, 0);
+}
+
 /**
  * struct asking - of a guest that was adopted
  * @g:		a reference
@@ -86,8 +126,10 @@ static void answered(struct labd *d, struct guest *g, int r)
 
 	pthread_mutex_lock(&d->lock);
 	in = model_instance_of(d, g);
-	if (r > 0)
+	if (r > 0 && g->unasked)
 		g->booted = true;
+	if (r >= 0)
+		g->unasked = false;
 	if (in && r > 0)
 		log_info("%s/%s has booted while labd was away", in->lab->name, in->name);
 	else if (in && r < 0 && r != -ECANCELED)
@@ -113,6 +155,7 @@ void bootid_adopted(struct labd *d, struct instance *in)
 	if (!a)
 		return;
 	pthread_mutex_lock(&d->lock);
+	in->guest->unasked = true;
 	*a = (struct asking){ d, guest_ref(in->guest) };
 	pthread_mutex_unlock(&d->lock);
 	if (work_submit(d->calls, run, a) < 0) {

@@ -27,6 +27,16 @@ void bootid_note(struct labd *d, struct instance *in, const char *service);
  */
 int bootid_changed(struct labd *d, struct guest *g, struct lab_err *err);
 
+/** bootid_unseen() - The same of a guest that perhaps boots just now: wait for its agent */
+int bootid_unseen(struct labd *d, struct job *job, struct instance *in, struct lab_err *err);
+
+/**
+ * bootid_notice() - Have the services of a guest that has booted by itself forgotten
+ * Who is about to take them for ready, and has claimed @in, calls it first: nobody may have
+ * dealt with the boot yet.
+ */
+int bootid_notice(struct labd *d, struct job *job, struct instance *in, struct lab_err *err);
+
 /** bootid_adopted() - Ask it of a guest that was adopted, in another thread */
 void bootid_adopted(struct labd *d, struct instance *in);
 

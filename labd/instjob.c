@@ -124,17 +124,6 @@ static int do_nmi(struct labd *d, struct job *job, struct instance *in, struct l
 	return q ? qemu_nmi(q, num_now_us() + CALL_US, err) : err->code;
 }
 
-/* Whether it has booted while labd was away, or does so now: 1, 0, or negative errno */
-static int booted_unseen(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
-{
-	int r;
-
-	if (!json_array_size(service_names(in)))
-		return 0;
-	r = boot_wait_agent(d, job, in, job_item(job, in->name), err);
-	return r < 0 ? r : bootid_changed(d, in->guest, err);
-}
-
 static int do_probe(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
 	bool good;
@@ -148,7 +137,7 @@ static int do_probe(struct labd *d, struct job *job, struct instance *in, struct
 		instance_set_ready(d, in, "no", "its services: labctl up");
 		return 0;
 	}
-	r = booted_unseen(d, job, in, err);
+	r = bootid_unseen(d, job, in, err);
 	if (r == -ECHILD)
 		return r;
 	if (r < 0) {

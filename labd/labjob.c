@@ -4,6 +4,7 @@
 #include "labd/labjob.h"
 
 #include "labd/boot.h"
+#include "labd/bootid.h"
 #include "labd/disk.h"
 #include "labd/golden.h"
 #include "labd/imagejob.h"
@@ -338,6 +339,9 @@ static int boot_all(struct labd *d, struct job *job, struct up *u, struct lab_er
 	struct instance *in;
 	int r = u->reset ? 0 : apply_changes(d, job, u->lab, err);
 
+	TAILQ_FOREACH(in, &u->lab->instances, link)
+		if (!r && selected(u, in))
+			r = bootid_notice(d, job, in, err);
 	TAILQ_FOREACH(in, &u->lab->instances, link)
 		if (!r && selected(u, in) &&
 		    (u->reset || !startset_satisfied(in) || services_stale(d, in)))

@@ -44,6 +44,7 @@ struct image {
  * struct guest - what is open to a running QEMU; counted references
  *
  * @booted:	the guest has booted again by itself, and nobody has dealt with that yet
+ * @unasked:	it was adopted, and has not yet said whether it has booted meanwhile
  * @why:	QEMU paused it by itself, for this reason; "" otherwise
  *
  * The instance holds one; whoever talks to the guest outside a claim
@@ -55,7 +56,7 @@ struct guest {
 	struct qmp *qmp, *events;
 	struct agent *agent;
 	sd_event_source *on_exit, *on_event;
-	bool booted;
+	bool booted, unasked;
 	char why[200];
 };
 

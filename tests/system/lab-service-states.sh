@@ -101,15 +101,14 @@ labctl rm -y three
 
 # ---- a reboot that nobody saw ---------------------------------------------------------------------
 
-boot_id() { guest b cat /proc/sys/kernel/random/boot_id; }
-before=$(boot_id)
-labd_kill
-labd_start
-check_eq "states with another labd" "ready ready" "$(states)"
-qmp=$(inst b qmp)
-guest b sync # a reset loses what is not on the disk: the count of its starts
-labd_kill
-python3 - "$qmp" <<'EOF'
+# by QEMU itself, while no labd runs
+reset_unseen()
+{
+	local qmp
+	qmp=$(inst b qmp)
+	guest b sync # a reset loses what is not on the disk: the count of its starts
+	labd_kill
+	python3 - "$qmp" <<'EOF'
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
@@ -121,11 +120,24 @@ for command in "qmp_capabilities", "system_reset":
     while "return" not in f.readline():
         pass
 EOF
+	labd_start
+}
+
+boot_id() { guest b cat /proc/sys/kernel/random/boot_id; }
+before=$(boot_id)
+labd_kill
 labd_start
+check_eq "states with another labd" "ready ready" "$(states)"
+reset_unseen
 again() { states_are "ready ready" && [ "$(inst b job)" = 0 ] && [ "$(starts)" = 2 ]; }
 wait_for "store after a reboot that no labd saw" 120 again
 [ "$before" != "$(boot_id)" ] || fail "it has not booted"
 wait_for "b to be ready" 30 eval '[ "$(inst b ready)" = yes ]'
+# an up that comes before labd has noticed does not say that all is well
+reset_unseen
+labctl up lab
+check_eq "starts after an up" 3 "$(starts)"
+check_eq "states after it" "ready ready" "$(states)"
 
 # ---- marks of machines that do not run ---------------------------------------------------------------
 
