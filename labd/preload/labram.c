@@ -21,6 +21,9 @@
  * /proc/PID/maps. QEMU wants to set and know the size of what it opens, so what
  * it gets then is an empty memfd, which is never mapped.
  *
+ * A guest that has a file has no huge pages at all. Those of its memory cannot be, and QEMU's
+ * own cost each guest 5 MB that it does not use, and the time to clear them.
+ *
  * QEMU 7.2 calls the 64 bit names of these functions; the plain ones are the same.
  *
  * The kernel can remember which pages are written, for whoever reads PAGEMAP_SCAN:
@@ -44,6 +47,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -195,6 +199,15 @@ static void *serve(void *arg)
 		(void)send(fd, &code, sizeof(code), MSG_NOSIGNAL);
 		close(fd);
 	}
+}
+
+/* Before QEMU allocates anything */
+__attribute__((constructor)) static void do_without_huge_pages(void)
+{
+	const char *path = getenv("LAB_RAM");
+
+	if (path && strcmp(path, ZERO) != 0)
+		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
 /* Without the thread there is a slower way, so nothing is said if it cannot be had */
