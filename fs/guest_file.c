@@ -70,6 +70,7 @@ void guest_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	f->n = n;
 	fi->fh = (uintptr_t)f;
+	fi->noflush = 1;
 	fi->keep_cache = guest_sealed(n.disk);
 	fi->direct_io = !guest_sealed(n.disk);
 	if (fuse_reply_open(req, fi) < 0)
