@@ -78,22 +78,25 @@ us()
 }
 
 # in_turns N BEFORE COMMAND...: TOOK[COMMAND] is the median of ms that it takes, of N rounds in
-# which each has its turn, so that what else the machine does falls on all. "BEFORE COMMAND" comes
-# before each; a command is a function without parameters
+# which each has its turn, so that what else the machine does falls on all. They go there and back,
+# as one that follows a certain other may have it easier. "BEFORE COMMAND" comes before each; a
+# command is a function without parameters
 declare -A TOOK
 in_turns()
 {
-	local n=$1 before=$2 i who
+	local n=$1 before=$2 i who order
 	local -A times=()
 	shift 2
 	for ((i = 0; i < n; i++)); do
-		for who; do
+		mapfile -t order < <(printf '%s\n' "$@" | { [ $((i % 2)) = 0 ] && cat || tac; })
+		for who in "${order[@]}"; do
 			"$before" "$who"
 			times[$who]+=" $(us "$who")"
 		done
 	done
 	for who; do
-		# shellcheck disable=SC2086 # several
+		say "$who:${times[$who]} us"
+		# shellcheck disable=SC2034,SC2086 # several; for who sources this
 		TOOK[$who]=$(median ${times[$who]} | awk '{ printf "%.2f\n", $1 / 1000 }')
 	done
 }
