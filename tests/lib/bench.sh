@@ -53,17 +53,18 @@ percentile()
 		END { i = int(NR * p / 100 + 0.999999); print v[i < 1 ? 1 : i] }'
 }
 
-# running N: a lab "many" of as many small guests, up
+# running N [IMAGE [MORE]]: a lab "many" of as many small guests, up; MORE is added to each
 running()
 {
-	need tiny
+	local image=${2:-tiny}
+	[ "$image" != tiny ] || need tiny
 	{
 		echo "lab: many"
 		echo "networks: { mgmt: { cidr: 10.20.0.0/24, uplink: none } }"
 		echo "instances:"
-		seq -f '  i%03.0f: { image: tiny, memory: 96M, networks: [mgmt] }' 1 "$1"
+		seq -f "  i%03.0f: { image: $image, memory: 96M, networks: [mgmt]${3:+, $3} }" 1 "$1"
 	} >"$TEST_DIR/many.yaml"
-	labctl up "$TEST_DIR/many.yaml" >/dev/null
+	labctl up -q "$TEST_DIR/many.yaml" >/dev/null
 	say "$1 instances are up"
 }
 
