@@ -122,7 +122,7 @@ enum entry_type {
  * @store:	what to ask of labd for a written value (stripped, not NULL).
  *		1: nothing to do, 0, or a refusal
  * @path:	of a link's target, or of the file behind; -ENOENT: there is
- *		no such name now
+ *		no such name now. NULL for ENTRY_CAPTURE and ENTRY_OUTPUT: live.h has theirs
  * @ask:	what to ask of labd for each opening, for ENTRY_SHOT, ENTRY_CAPTURE and
  *		ENTRY_OUTPUT: a path of its API
  * @dir:	class of a directory

@@ -8,7 +8,6 @@
  */
 #define _GNU_SOURCE
 #include "fs/attr.h"
-#include "fs/live.h"
 #include "fs/node.h"
 #include "lib/util.h"
 
@@ -23,27 +22,39 @@ static const char *part_name(const json_t *part)
 	return name ? name : json_string_value(part) ? json_string_value(part) : "";
 }
 
-/* The number of part @i, kept apart from those before it */
-static uint32_t part_number(const json_t *list, size_t i)
+static bool is_taken(const uint32_t numbers[], size_t i)
 {
-	uint32_t n = NODE_SUB_MASK & (uint32_t)name_hash("labfs part",
-							 part_name(json_array_get(list, i)), NULL,
-							 NULL);
+	for (size_t before = 0; before < i; before++)
+		if (numbers[before] == numbers[i])
+			return true;
+	return false;
+}
 
-	n = n ? n : 1;
-	for (size_t before = 0; before < i; before++) {
-		if (part_number(list, before) != n)
-			continue;
-		n = n % NODE_SUB_MASK + 1;
-		before = 0;
+/* The numbers of all parts, each kept apart from those before it; NULL without memory */
+static uint32_t *part_numbers(const json_t *list)
+{
+	uint32_t *numbers = calloc(json_array_size(list) + 1, sizeof(*numbers));
+	const json_t *part;
+	size_t i;
+
+	if (!numbers)
+		return NULL;
+	json_array_foreach(list, i, part) {
+		numbers[i] = NODE_SUB_MASK &
+			     (uint32_t)name_hash("labfs part", part_name(part), NULL, NULL);
+		numbers[i] = numbers[i] ? numbers[i] : 1;
+		while (is_taken(numbers, i))
+			numbers[i] = numbers[i] % NODE_SUB_MASK + 1;
 	}
-	return n;
+	return numbers;
 }
 
 static json_t *find_part(const json_t *list, uint32_t number)
 {
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (part_number(list, i) == number)
+	autofree uint32_t *numbers = part_numbers(list);
+
+	for (size_t i = 0; numbers && i < json_array_size(list); i++)
+		if (numbers[i] == number)
 			return json_array_get(list, i);
 	return NULL;
 }
@@ -52,12 +63,13 @@ static int list_parts(const struct ref *dir, const char *key, enum class_id clas
 		      void *arg)
 {
 	const json_t *list = json_object_get(dir->item.json, key), *part;
+	autofree uint32_t *numbers = part_numbers(list);
 	size_t i;
 
+	if (!numbers)
+		return -ENOMEM;
 	json_array_foreach(list, i, part) {
-		struct node node = { .class = class,
-				     .id = dir->item.id,
-				     .sub = part_number(list, i) };
+		struct node node = { .class = class, .id = dir->item.id, .sub = numbers[i] };
 
 		if (name_valid(part_name(part)) && !fn(arg, part_name(part), &node))
 			break;
@@ -139,11 +151,6 @@ static int show_nic_stat(const struct ref *ref, FILE *out)
 	return attr_net_stat(pid, attr_string(ref, "ifname"), true, out);
 }
 
-static int live_part_path(const struct ref *ref, char path[IO_PATH])
-{
-	return live_path(&ref->node, path);
-}
-
 static const char *ask_packets(const struct ref *ref, char path[CLIENT_PATH])
 {
 	return client_path(path, "/v1/labs/%s/instances/%s/nics/%s/pcap?id=labfs", ref->lab.name,
@@ -160,11 +167,7 @@ static const struct entry nic_entries[] = {
 	{ .name = "addr", .type = ENTRY_TEXT, .mode = 0444, .key = "addr", .show = show_string },
 	{ .name = "state", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_string },
 	{ .name = "stat", .type = ENTRY_TEXT, .mode = 0444, .show = show_nic_stat },
-	{ .name = "pcap",
-	  .type = ENTRY_CAPTURE,
-	  .mode = 0444,
-	  .path = live_part_path,
-	  .ask = ask_packets },
+	{ .name = "pcap", .type = ENTRY_CAPTURE, .mode = 0444, .ask = ask_packets },
 };
 
 static bool nic_part(struct ref *ref)
@@ -202,13 +205,14 @@ const struct class class_nics = {
 static int ports_list(const struct ref *dir, member_fn fn, void *arg)
 {
 	const json_t *list = json_object_get(dir->item.json, "ports"), *port;
+	autofree uint32_t *numbers = part_numbers(list);
 	char name[2 * NAME_MAX_LEN + 2];
 	size_t i;
 
+	if (!numbers)
+		return -ENOMEM;
 	json_array_foreach(list, i, port) {
-		struct node node = { .class = CLASS_PORT,
-				     .id = dir->item.id,
-				     .sub = part_number(list, i) };
+		struct node node = { .class = CLASS_PORT, .id = dir->item.id, .sub = numbers[i] };
 		char *slash;
 
 		snprintf(name, sizeof(name), "%s", part_name(port));
@@ -278,29 +282,37 @@ static void service_name(const char *name, const struct item *in, const struct i
 	snprintf(buf, size, "%s%s%s", name, count > 1 ? ":" : "", count > 1 ? in->name : "");
 }
 
+/* Those of one of the @n instances; 1: there is no need for more */
+static int list_services(const struct item *in, const struct item *all, int n, member_fn fn,
+			 void *arg)
+{
+	const json_t *list = json_object_get(in->json, "service_states"), *s;
+	autofree uint32_t *numbers = part_numbers(list);
+	char name[2 * NAME_MAX_LEN + 2];
+	size_t i;
+
+	if (!numbers)
+		return -ENOMEM;
+	json_array_foreach(list, i, s) {
+		struct node node = { .class = CLASS_SERVICE, .id = in->id, .sub = numbers[i] };
+
+		service_name(part_name(s), in, all, n, name, sizeof(name));
+		if (!fn(arg, name, &node))
+			return 1;
+	}
+	return 0;
+}
+
 static int services_list(const struct ref *dir, member_fn fn, void *arg)
 {
-	char name[2 * NAME_MAX_LEN + 2];
 	struct item *items;
-	int n = model_list(KIND_INSTANCE, dir->item.id, &items);
-	bool more = true;
+	int n = model_list(KIND_INSTANCE, dir->item.id, &items), r = 0;
 
-	for (int k = 0; k < n && more; k++) {
-		const json_t *list = json_object_get(items[k].json, "service_states"), *s;
-		size_t i;
-
-		json_array_foreach(list, i, s) {
-			struct node node = { .class = CLASS_SERVICE,
-					     .id = items[k].id,
-					     .sub = part_number(list, i) };
-
-			service_name(part_name(s), &items[k], items, n, name, sizeof(name));
-			more = more && fn(arg, name, &node);
-		}
-	}
+	for (int k = 0; k < n && !r; k++)
+		r = list_services(&items[k], items, n, fn, arg);
 	if (n >= 0)
 		model_list_free(items, n);
-	return MIN(n, 0);
+	return n < 0 ? n : MIN(r, 0);
 }
 
 static bool service_part(struct ref *ref)
@@ -332,11 +344,7 @@ static const struct entry service_entries[] = {
 	{ .name = "instance", .type = ENTRY_TEXT, .mode = 0444, .show = show_instance },
 	{ .name = "ready", .type = ENTRY_TEXT, .mode = 0444, .key = "state", .show = show_ready },
 	{ .name = "error", .type = ENTRY_TEXT, .mode = 0444, .key = "text", .show = show_string },
-	{ .name = "log",
-	  .type = ENTRY_OUTPUT,
-	  .mode = 0444,
-	  .path = live_part_path,
-	  .ask = ask_log },
+	{ .name = "log", .type = ENTRY_OUTPUT, .mode = 0444, .ask = ask_log },
 };
 
 /* Services come and go with the lab's spec */

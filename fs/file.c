@@ -147,12 +147,26 @@ static void finish_shot(struct pending *p, int result)
 	opening_free(o);
 }
 
+/* Called by libfuse in the loop: Ctrl-C while it waits */
+static void on_interrupt(fuse_req_t req, void *arg)
+{
+	struct opening *o = arg;
+
+	if (!live_cancel(o))
+		return;
+	fuse_reply_err(req, EINTR);
+	handle_free(o->h);
+	opening_free(o);
+}
+
 static void on_live(void *arg, struct live *l, int result, const struct lab_err *err)
 {
 	static const struct lab_err full = { -EMFILE, "labfs has too many files open" };
 	struct opening *o = arg;
 	int fd = result ? -1 : live_file(l);
 
+	/* Waits until on_interrupt() is not being called, and it never is again */
+	fuse_req_interrupt_func(o->req, NULL, NULL);
 	if (fd >= 0) {
 		o->h->live = l;
 		o->h->fd = fd;
@@ -168,6 +182,14 @@ static void on_live(void *arg, struct live *l, int result, const struct lab_err 
 	fuse_reply_err(o->req, -result);
 	handle_free(o->h);
 	opening_free(o);
+}
+
+/* libfuse would call on_interrupt() with a request that it may not free, if it is known already */
+static void open_live(fuse_req_t req, struct opening *o, const char *path)
+{
+	if (!fuse_req_interrupted(req))
+		fuse_req_interrupt_func(req, on_interrupt, o);
+	live_open(&o->h->node, path, o->h->type == ENTRY_OUTPUT, on_live, o);
 }
 
 /* What only labd knows: the answer comes from another thread */
@@ -191,7 +213,7 @@ static void open_later(fuse_req_t req, const struct ref *ref, struct handle *h,
 	o->id = ref->item.id;
 	ref->entry->ask(ref, path);
 	if (is_live(h->type)) {
-		live_open(&h->node, path, h->type == ENTRY_OUTPUT, on_live, o);
+		open_live(req, o, path);
 		return;
 	}
 	snprintf(action.path, sizeof(action.path), "%s", path);

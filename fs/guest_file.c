@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define WINDOW (256ULL << 20) /* asked for at a time */
+#define ZEROES (128 << 10) /* what the kernel asks for at a time */
 #define SEEK_WINDOW (64ULL << 30) /* the same, when only holes are looked for */
 
 /**
@@ -70,6 +71,7 @@ void guest_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	f->n = n;
 	fi->fh = (uintptr_t)f;
+	fi->noflush = 1;
 	fi->keep_cache = guest_sealed(n.disk);
 	fi->direct_io = !guest_sealed(n.disk);
 	if (fuse_reply_open(req, fi) < 0)
@@ -245,15 +247,40 @@ static int gather(const struct guest_file *f, char *buf, size_t size, uint64_t a
 	return 0;
 }
 
+/*
+ * Room for one answer. It stays: memory of this size would be mapped and unmapped for each,
+ * which takes as long as the answer
+ */
+static char *room_for(size_t size)
+{
+	static size_t room;
+	static char *buf;
+
+	if (size > room) {
+		free(buf);
+		buf = malloc(size);
+		room = buf ? size : 0;
+	}
+	return buf;
+}
+
 static void reply_gathered(fuse_req_t req, const struct guest_file *f, size_t size, uint64_t at)
 {
-	autofree char *buf = malloc(size);
+	char *buf = room_for(size);
 	int r = buf ? gather(f, buf, size, at) : -ENOMEM;
 
 	if (r < 0)
 		guest_refuse(req, &f->n, r, NULL);
 	else
 		fuse_reply_buf(req, buf, size);
+}
+
+/* A piece of a hole. Nothing writes to the zeroes, so all of them are one page, the kernel's */
+static void reply_zeroes(fuse_req_t req, size_t size)
+{
+	static char zeroes[ZEROES];
+
+	fuse_reply_buf(req, zeroes, size);
 }
 
 static bool needs_copy(const struct guest_file *f, uint64_t at, size_t size)
@@ -286,6 +313,8 @@ static void read_mapped(struct mapping *m)
 		ask_bytes(m);
 	else if (run->kind == INSPECT_DATA_RUN && run->length - skip >= size)
 		reply_file(m->call.req, f->chain->fds[run->file], size, run->at + skip);
+	else if (run->kind == INSPECT_ZERO_RUN && run->length - skip >= size && size <= ZEROES)
+		reply_zeroes(m->call.req, size);
 	else
 		reply_gathered(m->call.req, f, size, at);
 }

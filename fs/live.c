@@ -211,7 +211,7 @@ static void *run(void *arg)
 	SLIST_INIT(&l->waiters);
 	l->ended = true;
 	last = failed || !l->users;
-	if (failed)
+	if (failed && !l->stop)
 		LIST_REMOVE(l, link);
 	pthread_mutex_unlock(&lives.lock);
 	tell(NULL, &waiters, r, &err);
@@ -324,6 +324,16 @@ void live_open(const struct node *node, const char *path, bool output,
 	opened(arg, begun, r, &err);
 }
 
+/* One less, with the lock held; true: the caller frees it, else its thread does */
+static bool leave_locked(struct live *l)
+{
+	if (--l->users)
+		return false;
+	l->stop = true;
+	LIST_REMOVE(l, link);
+	return l->ended;
+}
+
 void live_close(struct live *l)
 {
 	bool last;
@@ -331,20 +341,39 @@ void live_close(struct live *l)
 	if (!l)
 		return;
 	pthread_mutex_lock(&lives.lock);
-	last = !--l->users;
-	if (last) {
-		l->stop = true;
-		LIST_REMOVE(l, link);
-		last = l->ended;
-	}
+	last = leave_locked(l);
 	pthread_mutex_unlock(&lives.lock);
 	if (last)
 		live_free(l);
 }
 
-static void fd_path(const struct live *l, char path[IO_PATH])
+/* The lock is held */
+static struct waiter *find_waiter(const void *arg, struct live **ret)
 {
-	io_path(path, "/proc/self/fd/%d", l->fd);
+	struct waiter *w;
+	struct live *l;
+
+	LIST_FOREACH(l, &lives.all, link)
+		SLIST_FOREACH(w, &l->waiters, link)
+	if (w->arg == arg) {
+		*ret = l;
+		return w;
+	}
+	return NULL;
+}
+
+bool live_cancel(const void *arg)
+{
+	SCOPED_LOCK(&lives.lock);
+	struct live *l;
+	struct waiter *w = find_waiter(arg, &l);
+
+	if (!w)
+		return false;
+	SLIST_REMOVE(&l->waiters, w, waiter, link);
+	free(w);
+	(void)leave_locked(l); /* it has not ended while somebody waits for it */
+	return true;
 }
 
 int live_file(const struct live *l)
@@ -352,18 +381,17 @@ int live_file(const struct live *l)
 	char path[IO_PATH];
 	int fd;
 
-	fd_path(l, path);
+	io_path(path, "/proc/self/fd/%d", l->fd);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-int live_path(const struct node *node, char path[IO_PATH])
+int live_stat(const struct node *node, struct stat *ret)
 {
 	SCOPED_LOCK(&lives.lock);
 	const struct live *l = find(node);
 
 	if (!l)
 		return -ENOENT;
-	fd_path(l, path);
-	return 0;
+	return fstat(l->fd, ret) < 0 ? -errno : 0;
 }

@@ -10,7 +10,8 @@
  * a log does, whatever tool reads it, and memory is not needed for what nobody has read.
  * At LIVE_MAX bytes a stream ends; of a capture labd counts what it could not write in time.
  *
- * Who opens one waits, off the loop, until it has begun, or for what labd says, 5 s at most. A
+ * Who opens one waits, off the loop, until it has begun, or for what labd says, 5 s at most, or
+ * until it gives up. A
  * capture has begun with its first bytes, which come at once. A log has begun when all is
  * there that the guest had when it was opened, so that cat shows all of it: the program that
  * reads it in the guest puts a mark behind that, which is taken out here.
@@ -22,6 +23,8 @@
 #define FS_LIVE_H
 
 #include "fs/attr.h"
+
+#include <sys/stat.h>
 
 #define LIVE_MAX (1ULL << 30)
 
@@ -41,13 +44,19 @@ void live_open(const struct node *node, const char *path, bool output,
 	       void (*opened)(void *arg, struct live *l, int result, const struct lab_err *err),
 	       void *arg);
 
+/**
+ * live_cancel() - Who waits with @arg to be told does not wait any more
+ * Return: whether that is so; false: it is being told at this moment, or has been
+ */
+bool live_cancel(const void *arg);
+
 /** live_close() - One reader less; takes NULL */
 void live_close(struct live *l);
 
 /** live_file() - Open the file behind; a descriptor or negative errno */
 int live_file(const struct live *l);
 
-/** live_path() - The newest file behind a name that is open; -ENOENT for one that is not */
-int live_path(const struct node *node, char path[IO_PATH]);
+/** live_stat() - Of the newest file behind a name that is open; -ENOENT for one that is not */
+int live_stat(const struct node *node, struct stat *ret);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "fs/events.h"
 #include "fs/guest.h"
+#include "fs/live.h"
 #include "fs/upload.h"
 #include "lib/num.h"
 #include "lib/util.h"
@@ -250,13 +251,26 @@ int node_value(const struct ref *ref, char **ret, size_t *ret_len)
 	return 0;
 }
 
+/* The file behind */
+static int look_at(const struct ref *ref, struct stat *ret)
+{
+	char path[IO_PATH];
+	int r;
+
+	if (!ref->entry->path)
+		return live_stat(&ref->node, ret);
+	r = ref->entry->path(ref, path);
+	if (r < 0)
+		return r;
+	return stat(path, ret) < 0 ? -errno : 0;
+}
+
 /* A file of labd's: its size, its blocks, its time */
 static void stat_file(const struct ref *ref, struct stat *ret)
 {
-	char path[IO_PATH];
 	struct stat st;
 
-	if (ref->entry->path(ref, path) < 0 || stat(path, &st) < 0)
+	if (look_at(ref, &st) < 0)
 		return;
 	ret->st_size = st.st_size;
 	ret->st_blocks = st.st_blocks;

@@ -148,6 +148,8 @@ static void tree_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_SPLICE_WRITE);
 	/* Pages of what is sealed stay good; the kernel need not ask each time */
 	conn->want &= ~(unsigned int)FUSE_CAP_AUTO_INVAL_DATA;
+	/* What a directory holds is read with its names anyway: no name need be looked up again */
+	conn->want &= ~(unsigned int)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->max_write = MAX_WRITE;
 }
 

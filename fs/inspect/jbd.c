@@ -46,13 +46,15 @@ struct revoke {
  * @buf, @data:	a block each
  * @first, @last: the ring; @last is behind it
  * @next:	block to be read next
- * @left:	how many may be read
+ * @left:	how many there are before it is around
  * @start:	number of the first transaction
  * @nth:	of this one, from 0
  * @seed:	of checksums, versions 2 and 3
  * @crc:	of this transaction, version 1
  * @time:	of the last commit
  * @doubtful:	a block of this transaction has a wrong checksum
+ * @broken:	what this transaction says makes no sense, which matters only if it is committed
+ * @around:	all of the ring has been walked through
  * @found, @nrevokes: up to the last commit, in @jbd and @revokes
  */
 struct walk {
@@ -60,7 +62,7 @@ struct walk {
 	uint8_t *buf, *data;
 	uint32_t first, last, next, left, start, nth, seed, crc;
 	enum checksum checksum;
-	bool wide, async, fast, doubtful;
+	bool wide, async, fast, doubtful, broken, around;
 	uint64_t time;
 	struct jbd *jbd;
 	size_t room, found;
@@ -181,9 +183,8 @@ static int read_super(struct walk *w, struct lab_err *err)
 /* The next block, read if somebody wants it */
 static int step(struct walk *w, uint8_t *buf, uint32_t *ret_at)
 {
-	if (!w->left)
-		return -EUCLEAN;
-	w->left--;
+	w->around = !w->left;
+	w->left -= !w->around;
 	*ret_at = w->next++;
 	if (w->next == w->last)
 		w->next = w->first;
@@ -192,8 +193,6 @@ static int step(struct walk *w, uint8_t *buf, uint32_t *ret_at)
 
 static int add_block(struct walk *w, const struct jbd_block *b)
 {
-	if (b->block >= w->src->limit)
-		return -EUCLEAN;
 	if (w->jbd->n == w->room) {
 		size_t room = w->room ? 2 * w->room : 256;
 		struct jbd_block *more = reallocarray(w->jbd->v, room, sizeof(*more));
@@ -230,7 +229,7 @@ static int take_tag(struct walk *w, const uint8_t *tag)
 	b.escaped = get16(tag + 6) & TAG_ESCAPED;
 	b.checksum = w->checksum == CHECKSUM_V3 ? get32(tag + 12) : get16(tag + 4);
 	/* A descriptor that may be an old one is believed in nothing but its length */
-	return w->doubtful ? 0 : add_block(w, &b);
+	return w->doubtful || w->around ? 0 : add_block(w, &b);
 }
 
 static int take_descriptor(struct walk *w)
@@ -256,8 +255,10 @@ static int take_descriptor(struct walk *w)
 
 static int add_revoke(struct walk *w, uint64_t block)
 {
-	if (w->n == JBD_MAX_REVOKES)
-		return -EUCLEAN;
+	if (w->n == JBD_MAX_REVOKES) {
+		w->broken = true;
+		return 0;
+	}
 	if (w->n == w->revokes_room) {
 		size_t room = w->revokes_room ? 2 * w->revokes_room : 256;
 		struct revoke *more = reallocarray(w->revokes, room, sizeof(*more));
@@ -280,8 +281,10 @@ static int take_revokes(struct walk *w)
 		w->doubtful = true;
 		return 0;
 	}
-	if (end > w->src->block_size - (has_tails(w) ? 4 : 0))
-		return -EUCLEAN;
+	if (end > w->src->block_size - (has_tails(w) ? 4 : 0)) {
+		w->broken = true;
+		return 0;
+	}
 	for (size_t at = HEADER + 4; !r && at + size <= end; at += size)
 		r = add_revoke(w, w->wide ? get64(w->buf + at) : get32(w->buf + at));
 	return r;
@@ -311,6 +314,8 @@ static int take_commit(struct walk *w)
 
 		return end ? 1 : -EUCLEAN;
 	}
+	if (w->broken)
+		return -EUCLEAN;
 	w->time = when;
 	w->found = w->jbd->n;
 	w->nrevokes = w->n;
@@ -319,7 +324,10 @@ static int take_commit(struct walk *w)
 	return 0;
 }
 
-/* 1: this is the end */
+/*
+ * 1: this is the end. What comes before it without a commit is what a crash interrupted, and
+ * may be anything: as the kernel, nothing of it is looked at but how long it is
+ */
 static int take_one(struct walk *w)
 {
 	uint32_t at;
@@ -329,6 +337,8 @@ static int take_one(struct walk *w)
 		return r;
 	if (get32(w->buf) != JBD_MAGIC || get32(w->buf + 8) != w->start + w->nth)
 		return 1;
+	if (w->around) /* a transaction that has no room for its end */
+		return -EUCLEAN;
 	switch (get32(w->buf + 4)) {
 	case DESCRIPTOR:
 		return take_descriptor(w);
@@ -387,6 +397,9 @@ static void choose(struct walk *w)
 
 static int check_contents(const struct walk *w)
 {
+	/* They are sorted */
+	if (w->jbd->n && w->jbd->v[w->jbd->n - 1].block >= w->src->limit)
+		return -EUCLEAN;
 	for (size_t i = 0; has_tails(w) && i < w->jbd->n; i++) {
 		const struct jbd_block *b = &w->jbd->v[i];
 		uint32_t sequence = htobe32(w->start + b->nth), crc;

@@ -15,6 +15,12 @@ void same_done(struct same *s)
 
 int same_mark(struct same *s, const struct span *span)
 {
+	/* All of it may */
+	if (s->n == SAME_MAX_SPANS) {
+		s->v[0] = (struct span){ .end = UINT64_MAX };
+		s->n = 1;
+		return 0;
+	}
 	if (s->n == s->room) {
 		size_t room = s->room ? 2 * s->room : 256;
 		struct span *more = reallocarray(s->v, room, sizeof(*more));

@@ -7,6 +7,7 @@
 # REQUIRES: root tun dnsmasq curl jq libvirtd virtlogd virsh
 . "${SRCDIR:-.}/tests/lib.sh"
 . "$SRCDIR/tests/lib/bench.sh"
+. "$SRCDIR/tests/lib/virsh.sh"
 ROUNDS=${BENCH_N:-10}
 COUNT=${BENCH_INSTANCES:-20}
 PEERS=${BENCH_PEERS:-3}
@@ -55,28 +56,7 @@ cpu()
 	awk '/^usage_usec/ { printf "%.1f", $2 / 1e6 }' "$TEST_CGROUP/cpu.stat" 2>/dev/null || echo 0
 }
 
-# ---- libvirt: a daemon of our own, and guests of the same image --------------------
-
-virsh_start()
-{
-	local dir
-	for dir in /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /run/libvirt; do
-		mkdir -p $dir
-		mount -t tmpfs peer $dir
-		on_exit umount -l $dir
-	done
-	cat >/etc/libvirt/qemu.conf <<-'CONF'
-		user = "root"
-		group = "root"
-		security_driver = "none"
-		cgroup_controllers = []
-		namespaces = []
-		remember_owner = 0
-	CONF
-	virtlogd >"$TEST_DIR/virtlogd.log" 2>&1 &
-	libvirtd >"$TEST_DIR/libvirtd.log" 2>&1 &
-	wait_for "libvirtd to answer" 30 virsh -q list
-}
+# ---- libvirt: guests of the same image ------------------------------------------------
 
 agent()
 {

@@ -108,10 +108,14 @@ check_eq "grep -r over one that does not run" 1 $status
 check_fails 1 "does not run" labctl screenshot a -
 check_fails 1 "" labctl screenshot b /no/such/dir/x.png
 
-# labd stopped: opening returns within 5 s
+# labd stopped: opening returns within 5 s, and at once if it is interrupted
 kill -STOP "$LABD_PID"
 on_exit kill -CONT "$LABD_PID"
 b=mnt/labs/lab/instances/b
+start=$EPOCHREALTIME
+check_fails 124 "" timeout -s INT 0.3 cat $b/nics/eth0/pcap
+took=$(awk "BEGIN { print int(($EPOCHREALTIME - $start) * 1000) }")
+[ "$took" -lt $((2000 * ${TEST_TIMES:-1})) ] || fail "interrupted after $took ms"
 for f in screen.png nics/eth0/pcap; do
 	start=$EPOCHREALTIME
 	check_fails 1 "Connection timed out" cat $b/$f

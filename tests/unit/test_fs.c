@@ -209,6 +209,40 @@ static void test_parts_keep_numbers(void **state)
 	assert_int_equal(node_number(&before.node), node_number(&after.node));
 }
 
+static bool count_port(void *arg, const char *name, const struct node *node)
+{
+	size_t *n = arg;
+	autoref struct ref ref = { 0 };
+	char want[32];
+
+	snprintf(want, sizeof(want), "i%03zu:eth0", ++*n);
+	assert_string_equal(name, want);
+	assert_int_equal(node_resolve(node_number(node), &ref), 0);
+	return true;
+}
+
+/* A network of as many instances as a lab may have; numbers of names that are kept apart */
+static void test_many_ports(void **state)
+{
+	autojson json_t *model = json_loads(LAB, 0, NULL);
+	json_t *lab = json_array_get(json_object_get(model, "labs"), 0);
+	json_t *network = json_array_get(json_object_get(lab, "networks"), 0);
+	json_t *ports = json_array();
+	autoref struct ref ref = { 0 }, last_port = { 0 };
+	size_t n = 0;
+
+	(void)state;
+	for (int i = 1; i <= 250; i++)
+		json_array_append_new(ports, json_sprintf("i%03d/eth0", i));
+	json_object_set_new(network, "ports", ports);
+	assert_int_equal(model_replace(model), 0);
+	assert_int_equal(walk("labs/demo/networks/mgmt/ports", &ref), 0);
+	assert_int_equal(node_list(&ref, count_port, &n), 0);
+	assert_int_equal(n, 250);
+	assert_int_equal(walk("labs/demo/networks/mgmt/ports/i250:eth0", &last_port), 0);
+	assert_string_equal(json_string_value(last_port.part), "i250/eth0");
+}
+
 static void test_events(void **state)
 {
 	autoref struct ref ref = { 0 };
@@ -362,6 +396,7 @@ int main(void)
 		cmocka_unit_test_setup(test_values, setup),
 		cmocka_unit_test_setup(test_names, setup),
 		cmocka_unit_test_setup(test_parts_keep_numbers, setup),
+		cmocka_unit_test_setup(test_many_ports, setup),
 		cmocka_unit_test_setup(test_events, setup),
 		cmocka_unit_test_setup(test_bad_events, setup),
 		cmocka_unit_test_setup(test_resync, setup),

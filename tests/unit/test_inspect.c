@@ -210,6 +210,18 @@ static void test_same(void **state)
 	assert_false(same_at(&s, 3 * 65536, SIZE, &len));
 	assert_int_equal(len, 4096);
 	assert_false(same_all(&s, SIZE, 1));
+
+	/* more than there is room for: all may differ, and there are no more than that */
+	for (uint64_t i = 0; i <= SAME_MAX_SPANS; i++) {
+		const struct span span = { 2 * i * 512, (2 * i + 1) * 512 };
+
+		assert_int_equal(same_mark(&s, &span), 0);
+		assert_true(s.n <= SAME_MAX_SPANS);
+	}
+	same_sort(&s);
+	assert_int_equal(s.n, 1);
+	assert_false(same_at(&s, 2 * 65536, SIZE, &len));
+	assert_int_equal(len, SIZE);
 	same_done(&s);
 
 	/* the same file in both chains: nothing can differ */

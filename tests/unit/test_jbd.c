@@ -149,6 +149,75 @@ static void test_nothing(void **state)
 	assert_int_equal(j.n, 0);
 }
 
+/* What a crash leaves behind the last commit may be anything, and is no damage */
+static void test_tail(void **state)
+{
+	struct jbd j;
+
+	(void)state;
+	superblock(1, 5);
+	descriptor(1, 5, 7);
+	head(3, COMMIT, 5);
+	/* a block that the filesystem has not, more revokes than there is room for */
+	descriptor(4, 6, 1000);
+	put_revoke(6, 6, 7);
+	put32(journal[6] + 12, BLOCK + 1);
+	assert_int_equal(look(&j), 0);
+	assert_int_equal(j.n, 1);
+	assert_int_equal(j.v[0].block, 7);
+	jbd_done(&j);
+
+	/* the same if that is the first one */
+	superblock(1, 5);
+	descriptor(1, 5, 1000);
+	assert_int_equal(look(&j), 0);
+	assert_int_equal(j.n, 0);
+	jbd_done(&j);
+
+	/* a descriptor of more blocks than the ring has */
+	superblock(1, 5);
+	descriptor(1, 5, 7);
+	head(3, COMMIT, 5);
+	head(4, DESCRIPTOR, 6);
+	for (size_t at = 12; at + 8 <= BLOCK; at += 8)
+		journal[4][at + 7] = 2;
+	assert_int_equal(look(&j), 0);
+	assert_int_equal(j.n, 1);
+	jbd_done(&j);
+}
+
+/* Up to the last block, behind which the first one comes again */
+static void test_full(void **state)
+{
+	struct jbd j;
+
+	(void)state;
+	superblock(1, 5);
+	for (uint32_t i = 0; i < 5; i++) {
+		descriptor(1 + 3 * i, 5 + i, 20 + i);
+		head(3 + 3 * i, COMMIT, 5 + i);
+	}
+	assert_int_equal(look(&j), 0);
+	assert_int_equal(j.n, 5);
+	jbd_done(&j);
+}
+
+/* As the kernel does, a block is looked at only if nothing has revoked it */
+static void test_revoked_nonsense(void **state)
+{
+	struct jbd j;
+
+	(void)state;
+	superblock(1, 5);
+	descriptor(1, 5, 1000);
+	head(3, COMMIT, 5);
+	put_revoke(4, 6, 1000);
+	head(5, COMMIT, 6);
+	assert_int_equal(look(&j), 0);
+	assert_int_equal(j.n, 0);
+	jbd_done(&j);
+}
+
 static void test_damage(void **state)
 {
 	struct jbd j = { 0 };
@@ -156,18 +225,19 @@ static void test_damage(void **state)
 	(void)state;
 	/* a transaction without end */
 	superblock(1, 5);
-	for (uint32_t at = 1; at + 1 < BLOCKS; at += 2)
-		descriptor(at, 5, at);
-	descriptor(15, 5, 99);
+	for (uint32_t at = 1; at < BLOCKS; at++)
+		put_revoke(at, 5, at);
 	assert_int_equal(look(&j), -EUCLEAN);
 	/* a block that the filesystem has not */
 	superblock(1, 5);
 	descriptor(1, 5, 1000);
+	head(3, COMMIT, 5);
 	assert_int_equal(look(&j), -EUCLEAN);
 	/* more revokes than a block has room for */
 	superblock(1, 5);
 	put_revoke(1, 5, 7);
 	put32(journal[1] + 12, BLOCK + 1);
+	head(2, COMMIT, 5);
 	assert_int_equal(look(&j), -EUCLEAN);
 	/* a superblock that makes no sense */
 	for (uint32_t field = 12; field <= 28; field += field == 20 ? 8 : 4) {
@@ -204,7 +274,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ring),	cmocka_unit_test(test_last_counts),
 		cmocka_unit_test(test_nothing), cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_fast),
+		cmocka_unit_test(test_fast),	cmocka_unit_test(test_tail),
+		cmocka_unit_test(test_full),	cmocka_unit_test(test_revoked_nonsense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
