@@ -248,7 +248,7 @@ static int bring_golden(struct labd *d, struct job *job, struct up *u, const str
 	/* what runs is dropped because it was asked for; of a lab that is down nobody said so */
 	r = 0;
 	if (!u->reset)
-		r = snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err);
+		r = snapshot_keep(d, job, &(struct keep){ u->lab, "up", ins, 0, true }, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, &u->repair,
 					err);
@@ -280,7 +280,7 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 	else if (!u->reset) {
 		add_instances(job, ins);
 		/* a boot or a restore in between has left disks that nobody else has */
-		r = snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err) ?:
+		r = snapshot_keep(d, job, &(struct keep){ u->lab, "up", ins, 0, true }, NULL, err) ?:
 		    snapshot_bring_back(d, job, u->lab, id, ins, false, &u->repair, err) ?: 1;
 	}
 	return r < 0 ? r : snapshot_drop(d, u->lab, id, err) ?: r;

@@ -7,6 +7,7 @@
 #include "labd/disk.h"
 #include "labd/load.h"
 #include "labd/memory.h"
+#include "labd/nested.h"
 #include "labd/network.h"
 #include "labd/service.h"
 #include "labd/snapshot.h"
@@ -54,6 +55,11 @@ static int load(struct member *m)
 	}
 	disks_frozen_dir(m->d, in, m->snapshot, dir);
 	memory_recall_services(m->d, in, dir);
+	if (memory_nested(dir))
+		job_note(m->job,
+			 "instance %s ran guests of its own when it was saved: restart "
+			 "it. " NESTED_DANGER,
+			 in->name);
 	SCOPED_LOCK(&m->d->lock);
 	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
 	return 0;

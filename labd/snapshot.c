@@ -250,7 +250,7 @@ int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fil
 
 struct taking {
 	struct job *job;
-	bool whole, stay;
+	struct freeze how;
 };
 
 static int freeze(struct labd *d, int64_t id, const struct instances *ins, void *arg,
@@ -258,14 +258,17 @@ static int freeze(struct labd *d, int64_t id, const struct instances *ins, void 
 {
 	const struct taking *t = arg;
 
-	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, t->stay, ret_clock, err);
+	return freeze_run(d, t->job, ins->v, ins->n, id, &t->how, ret_clock, err);
 }
 
 int snapshot_take(struct labd *d, struct job *job, const struct snapshot_plan *plan,
 		  int64_t *ret_id, struct lab_err *err)
 {
 	/* a golden is what all starts read: it stands on nothing */
-	struct taking t = { job, !strcmp(plan->kind, "golden"), !strcmp(plan->kind, "suspended") };
+	struct taking t = { job,
+			    { .whole = !strcmp(plan->kind, "golden"),
+			      .stay = !strcmp(plan->kind, "suspended"),
+			      .force = plan->force } };
 
 	return snapshot_make(d, plan, freeze, &t, ret_id, err);
 }
@@ -306,30 +309,30 @@ static void auto_name(struct labd *d, struct lab *lab, const char *before,
 		snprintf(name, NAME_MAX_LEN + 1, AUTO_PREFIX "%s-%s-%u", before, when, n);
 }
 
-int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		  const struct instances *ins, int64_t spare, int64_t *ret_id, struct lab_err *err)
+static int keep_these(struct labd *d, struct job *job, const struct keep *keep,
+		      const struct instances *ins, int64_t *ret_id, struct lab_err *err)
 {
 	char name[NAME_MAX_LEN + 1];
-	struct snapshot_plan plan = { lab, name, "auto", ins };
+	struct snapshot_plan plan = { keep->lab, name, "auto", ins, keep->force };
 	int64_t id;
 	int r;
 
-	auto_name(d, lab, before, name);
+	auto_name(d, keep->lab, keep->before, name);
 	r = ins->n ? snapshot_take(d, job, &plan, ret_id, err) : 0;
 	if (!r && ins->n)
 		job_note(job, "what was there is kept as snapshot %s", name);
-	while (!r && (id = expired(d, lab, spare)))
-		r = snapshot_drop(d, lab, id, err);
-	return lab_wrap(err, r, "snapshot before the %s", before);
+	while (!r && (id = expired(d, keep->lab, keep->spare)))
+		r = snapshot_drop(d, keep->lab, id, err);
+	return lab_wrap(err, r, "snapshot before the %s", keep->before);
 }
 
-int snapshot_keep_all(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		      int64_t spare, int64_t *ret_id, struct lab_err *err)
+int snapshot_keep(struct labd *d, struct job *job, const struct keep *keep, int64_t *ret_id,
+		  struct lab_err *err)
 {
 	autoinstances struct instances all = { 0 };
-	int r = instances_with_disks(d, lab, &all, err);
+	int r = keep->ins ? 0 : instances_with_disks(d, keep->lab, &all, err);
 
-	return r < 0 ? r : snapshot_keep(d, job, lab, before, &all, spare, ret_id, err);
+	return r < 0 ? r : keep_these(d, job, keep, keep->ins ?: &all, ret_id, err);
 }
 
 /* ---- removing and restoring --------------------------------------------------------- */
