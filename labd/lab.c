@@ -63,7 +63,7 @@ int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 		      "sssidisiisidi", lab->file, spec, applied,
 		      (int64_t)(lab->keeper ? lab->keeper->pid : 0), lab->changed,
 		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, restoring,
-		      lab->at, lab->id);
+		      lab->at, lab->clock, lab->id);
 	return r < 0 ? (int)r : 0;
 }
 
