@@ -7,6 +7,7 @@
 #include "labd/clone.h"
 #include "labd/golden.h"
 #include "labd/network.h"
+#include "labd/restore.h"
 #include "labd/snapshot.h"
 #include "labd/trash.h"
 #include "lib/log.h"
@@ -226,6 +227,28 @@ int snapjob_restore(struct labd *d, const char *lab, const char *name, const str
 	return start_named(d, lab, name, "restore", run_restore, repair, ret_job, err);
 }
 
+/* All ran again already: clocks, seeds, repair commands */
+static int run_repair(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	autoinstances struct instances ins = { 0 };
+	const struct snap *s = arg;
+	bool clock = s->lab->repair & REPAIR_LAB_TIME;
+	int r = take_members(d, job, s, &ins, err);
+
+	for (size_t i = 0; i < ins.n; i++) {
+		struct lab_err why = LAB_ERR_INIT;
+		struct instance *in = ins.v[i];
+		int late = in->guest && !strcmp(in->state, "running")
+				   ? repair_guest(in, &s->repair, clock, job, &why)
+				   : 0;
+
+		if (late < 0 && !r)
+			r = lab_fail(err, late, "instance %s: %s", in->name, why.text);
+	}
+	restore_repaired(d, s->lab);
+	return r;
+}
+
 void snapjob_resume(struct labd *d, struct lab *lab)
 {
 	SCOPED_LOCK(&d->lock);
@@ -234,13 +257,13 @@ void snapjob_resume(struct labd *d, struct lab *lab)
 	struct snap *s;
 	int64_t id;
 
-	if (!sn)
+	if (!sn && !json_array_size(lab->restoring))
 		return;
-	s = new_snap(lab, sn->name, sn->id);
+	s = new_snap(lab, sn ? sn->name : "", sn ? sn->id : 0);
 	json_array_extend(s->names, lab->restoring);
-	if (start(d, "restore", s, run_restore, &id, &err) < 0)
-		log_error("lab %s: going on with the restore of %s: %s", lab->name, sn->name,
-			  err.text);
+	s->repair = repair_from_bits(lab->repair);
+	if (start(d, sn ? "restore" : "repair", s, sn ? run_restore : run_repair, &id, &err) < 0)
+		log_error("lab %s: going on with its restore: %s", lab->name, err.text);
 }
 
 /* ---- golden ----------------------------------------------------------------------------- */

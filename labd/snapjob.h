@@ -31,7 +31,7 @@ int snapjob_suspend(struct labd *d, const char *lab, bool force, int64_t *ret_jo
 int snapjob_clone(struct labd *d, const char *lab, const char *name, const char *from, bool force,
 		  const struct repair *repair, int64_t *ret_job, struct lab_err *err);
 
-/** snapjob_resume() - Do a restore again that an earlier labd had begun */
+/** snapjob_resume() - Do a restore again, or what is left of it, that an earlier labd had begun */
 void snapjob_resume(struct labd *d, struct lab *lab);
 
 #endif

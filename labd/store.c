@@ -92,6 +92,8 @@ static const char *const migrations[] = {
 	" object INTEGER NOT NULL, lab INTEGER NOT NULL DEFAULT 0, name TEXT NOT NULL,"
 	" since REAL NOT NULL, size INTEGER NOT NULL DEFAULT 0, spec TEXT NOT NULL DEFAULT '',"
 	" UNIQUE(kind, object));",
+	/* what is still to be done in those that are being restored (enum repair_bits) */
+	"ALTER TABLE labs ADD COLUMN repair INTEGER NOT NULL DEFAULT 0;",
 };
 
 /* sqlite's results as errno; the only place that knows them */
