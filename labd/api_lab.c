@@ -143,7 +143,9 @@ static int patch_lab(struct request *q)
 
 static int delete_lab(struct request *q)
 {
-	return labjob_remove(q->d, q->params[0], &q->job, &q->err);
+	const char *memory = request_arg(q, "memory");
+
+	return labjob_remove(q->d, q->params[0], !memory || strcmp(memory, "0"), &q->job, &q->err);
 }
 
 static int up(struct request *q)

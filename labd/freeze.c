@@ -37,7 +37,7 @@ static const char *disk_text(const struct instance *in, size_t i, const char *ke
 /* What it was started with is what its specification says still */
 static int check_spec(const struct instance *in, struct lab_err *err)
 {
-	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	const json_t *was = instance_applied(in);
 	const char *key = labfile_differs(was, instance_spec(in));
 
 	return key ? lab_fail(err, -EBUSY,

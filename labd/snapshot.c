@@ -101,9 +101,22 @@ static void undo(struct labd *d, struct lab *lab, int64_t id)
 	memory_collect(d);
 }
 
-static int64_t begin(struct labd *d, struct lab *lab, const char *kind, struct lab_err *err)
+/* The lab's specification; of a member whose disks are of another image by now, that of then */
+static char *spec_now(const struct lab *lab, const struct instances *ins)
 {
-	autofree char *spec = json_dumps(lab->spec, JSON_COMPACT);
+	autojson json_t *spec = json_deep_copy(lab->spec);
+	json_t *all = json_object_get(spec, "instances");
+
+	for (size_t i = 0; i < ins->n; i++)
+		if (instance_other_image(ins->v[i]))
+			json_object_set(all, ins->v[i]->name, instance_applied(ins->v[i]));
+	return json_dumps(spec, JSON_COMPACT);
+}
+
+static int64_t begin(struct labd *d, const struct snapshot_plan *plan, struct lab_err *err)
+{
+	autofree char *spec = spec_now(plan->lab, plan->ins);
+	const struct lab *lab = plan->lab;
 	char name[32];
 
 	if (!spec)
@@ -113,7 +126,7 @@ static int64_t begin(struct labd *d, struct lab *lab, const char *kind, struct l
 	return store_run(d->store, err,
 			 "INSERT INTO snapshots(lab, name, state, created, kind, spec, parent_id)"
 			 " VALUES(?, ?, 'creating', ?, ?, ?, ?)",
-			 "isdssi", lab->id, name, num_wall(), kind, spec, lab->at);
+			 "isdssi", lab->id, name, num_wall(), plan->kind, spec, lab->at);
 }
 
 /* The one that a new one of this kind takes the place of; the lock is held */
@@ -224,7 +237,7 @@ int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fil
 {
 	struct lab *lab = plan->lab;
 	const struct snapshot *old;
-	int64_t id = begin(d, lab, plan->kind, err);
+	int64_t id = begin(d, plan, err);
 	double clock = 0;
 	int r;
 
@@ -275,10 +288,8 @@ int snapshot_take(struct labd *d, struct job *job, const struct snapshot_plan *p
 
 /* ---- automatic ones --------------------------------------------------------------- */
 
-/* An automatic one that is too old, or one too many; 0: there is none */
-static int64_t expired(struct labd *d, struct lab *lab, int64_t spare)
+int64_t snapshot_expired(struct lab *lab, int64_t spare)
 {
-	SCOPED_LOCK(&d->lock);
 	int64_t oldest = 0;
 	struct snapshot *sn;
 	size_t n = 0;
@@ -292,6 +303,21 @@ static int64_t expired(struct labd *d, struct lab *lab, int64_t spare)
 			oldest = sn->id;
 	}
 	return n > SNAPSHOT_KEPT ? oldest : 0;
+}
+
+int snapshot_expire(struct labd *d, struct lab *lab, int64_t spare, struct lab_err *err)
+{
+	int64_t id;
+	int r = 0;
+
+	do {
+		pthread_mutex_lock(&d->lock);
+		id = snapshot_expired(lab, spare);
+		pthread_mutex_unlock(&d->lock);
+		if (id)
+			r = snapshot_drop(d, lab, id, err);
+	} while (!r && id);
+	return r;
 }
 
 /* "auto-restore-20260131-235959", and more of that second "...-2" */
@@ -314,15 +340,14 @@ static int keep_these(struct labd *d, struct job *job, const struct keep *keep,
 {
 	char name[NAME_MAX_LEN + 1];
 	struct snapshot_plan plan = { keep->lab, name, "auto", ins, keep->force };
-	int64_t id;
 	int r;
 
 	auto_name(d, keep->lab, keep->before, name);
 	r = ins->n ? snapshot_take(d, job, &plan, ret_id, err) : 0;
 	if (!r && ins->n)
 		job_note(job, "what was there is kept as snapshot %s", name);
-	while (!r && (id = expired(d, keep->lab, keep->spare)))
-		r = snapshot_drop(d, keep->lab, id, err);
+	if (!r)
+		r = snapshot_expire(d, keep->lab, keep->spare, err);
 	return lab_wrap(err, r, "snapshot before the %s", keep->before);
 }
 

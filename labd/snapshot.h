@@ -108,6 +108,16 @@ struct keep {
 int snapshot_keep(struct labd *d, struct job *job, const struct keep *keep, int64_t *ret_id,
 		  struct lab_err *err);
 
+/**
+ * snapshot_expired() - An automatic one that is too old, or one too many; the lock is held
+ * @spare:	not this one
+ * Return: its id, or 0
+ */
+int64_t snapshot_expired(struct lab *lab, int64_t spare);
+
+/** snapshot_expire() - Drop all of these */
+int snapshot_expire(struct labd *d, struct lab *lab, int64_t spare, struct lab_err *err);
+
 /** snapshot_part() - In the store: its children are its parent's now */
 int snapshot_part(struct labd *d, int64_t id, struct lab_err *err);
 

@@ -453,6 +453,11 @@ int trash_open(struct labd *d, unsigned int days, uint64_t size, struct lab_err 
 	return 0;
 }
 
+bool trash_keeps(struct labd *d)
+{
+	return d->trash->size;
+}
+
 void trash_close(struct labd *d)
 {
 	struct trash *t = steal_ptr(d->trash);
