@@ -255,6 +255,9 @@ static int seal_dir(struct labd *d, const struct instance *in, int64_t snapshot,
 
 	if (!r)
 		r = close_files(dir, files, err);
+	/* the manifest is the last: what it names is there */
+	if (!r && (r = io_sync_dir(dir)) < 0)
+		lab_fail_errno(err, r, "%s: bringing it to the disk", dir);
 	if (!r)
 		r = write_manifest(dir, manifest, err);
 	if (r < 0)
@@ -624,6 +627,8 @@ void memory_collect(struct labd *d)
 				 " AND dir NOT IN (SELECT base FROM memories)"
 				 " AND dir NOT IN (SELECT memory FROM instances)",
 				 "");
+		if (json_array_size(dirs) && store_sync(d->store, NULL) < 0)
+			return;
 		json_array_foreach(dirs, removed, dir) {
 			(void)store_run(d->store, NULL, "DELETE FROM memories WHERE dir = ?", "s",
 					json_string_value(dir));

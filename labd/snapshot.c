@@ -232,6 +232,22 @@ static void publish(struct labd *d, const struct snapshot_plan *plan, int64_t id
 	events_emit(d, "snapshot", "add", lab->name, sn->name, NULL, snapshot_json(lab, sn));
 }
 
+/* Whatever comes: a snapshot that the store calls ready has its files */
+static int sync_files(struct labd *d, int64_t id, const struct instances *ins, struct lab_err *err)
+{
+	char dir[IO_PATH], *slash;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ins->n; i++)
+		r = io_sync_dir(disks_frozen_dir(d, ins->v[i], id, dir));
+	/* the names of those directories, and of the snapshot's */
+	for (int up = 0; !r && ins->n && up < 2 && (slash = strrchr(dir, '/')); up++) {
+		*slash = '\0';
+		r = io_sync_dir(dir);
+	}
+	return r < 0 ? lab_fail_errno(err, r, "%s: bringing it to the disk", dir) : 0;
+}
+
 int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fill fill, void *arg,
 		  int64_t *ret_id, struct lab_err *err)
 {
@@ -244,6 +260,8 @@ int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fil
 	if (id < 0)
 		return (int)id;
 	r = fill(d, id, plan->ins, arg, &clock, err);
+	if (!r)
+		r = sync_files(d, id, plan->ins, err);
 	pthread_mutex_lock(&d->lock);
 	old = replaced(lab, plan->kind);
 	pthread_mutex_unlock(&d->lock);
@@ -253,6 +271,8 @@ int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fil
 		undo(d, lab, id);
 		return r;
 	}
+	/* who is told that it is made can count on it */
+	(void)store_sync(d->store, NULL);
 	publish(d, plan, id, clock);
 	disks_collect(d);
 	memory_collect(d);

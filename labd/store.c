@@ -235,6 +235,18 @@ int store_end(struct store *s, int r, struct lab_err *err)
 	return r;
 }
 
+int store_sync(struct store *s, struct lab_err *err)
+{
+	SCOPED_LOCK(&s->lock);
+	sqlite3_file *wal = NULL;
+	int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+
+	/* none is open as long as nothing was written; what left it was synced by sqlite */
+	if (rc == SQLITE_OK && wal && wal->pMethods)
+		rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+	return rc == SQLITE_OK ? 0 : fail_sql(s, err, rc, "bringing its log to the disk");
+}
+
 static int read_int(void *arg, sqlite3_stmt *st)
 {
 	*(int64_t *)arg = sqlite3_column_int64(st, 0);

@@ -53,7 +53,7 @@ labctl up -q -G lab.yaml
 for auto in $before; do labctl snapshot rm -y lab "$auto"; done
 kill -STOP "$(inst a pid)"
 on_exit kill -KILL "$(inst a pid)"
-check_match "labctl rm" "memory is not kept" "$(labctl -t 120 rm -y lab 2>&1)"
+check_match "labctl rm" "memory is not kept" "$(labctl rm -y lab 2>&1)"
 labctl trash restore lab
 check_eq "snapshots" "" "$(autos)"
 check_eq "what is half made" "" "$(find "$LABD_STATE/snapshots" -name ram)"
