@@ -93,7 +93,7 @@ end_peer()
 # monitor GUEST COMMAND: as a hand at QEMU's monitor would
 monitor()
 {
-	virsh -q qemu-monitor-command "$1" --hmp "$2"
+	virsh -q qemu-monitor-command "$1" --hmp "$2" >/dev/null
 }
 
 agent()
