@@ -204,6 +204,16 @@ static void print_whole(struct task *t, enum inspect_found what, const char *ins
 	diff_print(t->cli, instance, disk, &change);
 }
 
+/* For a sentence: the disk where nothing smaller is meant. Malloced, or NULL */
+static char *place(const struct task *t, const struct compare_change *change)
+{
+	char *text;
+
+	if (*change->path || (change->c->part && change->c->part != INSPECT_RAW))
+		return diff_where(t->at, t->at_disk, change);
+	return asprintf(&text, "%s, disk %s", t->at, t->at_disk) < 0 ? NULL : text;
+}
+
 static void take(void *arg, const struct compare_change *change)
 {
 	autofree char *where = NULL, *words = NULL;
@@ -215,7 +225,7 @@ static void take(void *arg, const struct compare_change *change)
 		diff_print(t->cli, t->at, t->at_disk, change);
 		return;
 	}
-	where = diff_where(t->at, t->at_disk, change);
+	where = place(t, change);
 	if (change->c->found == INSPECT_TROUBLE) {
 		words = text_escape(change->target[0], strlen(change->target[0]));
 		say(t, where ? where : t->at, words ? words : "");

@@ -40,6 +40,12 @@ static const struct inspect_was *thing(const struct inspect_change *c)
 	return &c->side[c->found == INSPECT_REMOVED ? 0 : 1];
 }
 
+/* Neither a partition nor a file: a disk that is one filesystem, or none */
+static bool is_whole_disk(const struct compare_change *change)
+{
+	return !*change->path && (!change->c->part || change->c->part == INSPECT_RAW);
+}
+
 char *diff_where(const char *instance, const char *disk, const struct compare_change *change)
 {
 	autofree char *path = text_escape(change->path, strlen(change->path));
@@ -47,7 +53,7 @@ char *diff_where(const char *instance, const char *disk, const struct compare_ch
 	const struct inspect_change *c = change->c;
 	char part[16] = "", *text;
 
-	if (c->part != INSPECT_RAW && (c->part || !*change->path))
+	if (c->part && c->part != INSPECT_RAW)
 		snprintf(part, sizeof(part), "p%u", c->part);
 	if (!path ||
 	    asprintf(&text, "%s%s%s:%s%s%s", instance, root ? "" : "/", root ? "" : disk, part,
@@ -79,6 +85,8 @@ static void print_what(const struct compare_change *change)
 	const char *before = " (", *types[2];
 	uint32_t what = change->c->what;
 
+	if (is_whole_disk(change))
+		print_word(&before, "whole disk");
 	for (size_t i = 0; i < 2; i++)
 		types[i] = type_name(&change->c->side[i], change->target[i]);
 	if (strcmp(types[0], types[1]) != 0) {
@@ -200,5 +208,7 @@ void diff_print(const struct cli *cli, const char *instance, const char *disk,
 	fputs(where ? where : instance, stdout);
 	if (!cli->quiet && change->c->found == INSPECT_CHANGED)
 		print_what(change);
+	else if (!cli->quiet && is_whole_disk(change))
+		fputs(" (whole disk)", stdout);
 	putchar('\n');
 }

@@ -33,7 +33,7 @@ static int take_snapshot_name(struct cli *cli, int n, char **args, struct object
 }
 
 struct options {
-	bool detach, yes;
+	bool detach, yes, force;
 	json_t *instances;
 	struct repair_options repair;
 };
@@ -41,7 +41,7 @@ struct options {
 static int create(struct cli *cli, const struct object *o, const struct options *opt)
 {
 	char path[CLIENT_PATH];
-	json_t *body = json_pack("{s:s}", "name", o->name);
+	json_t *body = json_pack("{s:s, s:b}", "name", o->name, "force", opt->force);
 	uint64_t id = 0;
 	int r;
 
@@ -128,19 +128,21 @@ static int run_snapshot(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { { "instance", required_argument, NULL, 'i' },
 						 { "detach", no_argument, NULL, 'd' },
 						 { "yes", no_argument, NULL, 'y' },
+						 { "force", no_argument, NULL, 'f' },
 						 REPAIR_LONG,
 						 CLI_LONG };
 	autojson json_t *instances = json_array();
 	struct options opt = { .instances = instances };
 	int c;
 
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "i:dy", options)) != -1) {
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT "i:dyf", options)) != -1) {
 		if (c == '?')
 			return cli->exit;
 		if (c == 'i')
 			json_array_append_new(instances, json_string(optarg));
 		opt.detach = opt.detach || c == 'd';
 		opt.yes = opt.yes || c == 'y';
+		opt.force = opt.force || c == 'f';
 		repair_option(&opt.repair, c);
 	}
 	if (!cli_nargs(cli, argc - optind, 1, 4))
@@ -157,6 +159,8 @@ const struct command cmd_snapshot = {
 		   "of one instant. diff compares with FROM, or with the snapshot it was made "
 		   "after.\n\n"
 		   "  -i, --instance NAME  create: of this instance only; may be repeated\n"
+		   "  -f, --force      create: even if an instance runs guests of its own on AMD's "
+		   "KVM\n"
 		   "  -y, --yes        rm: do not ask\n" REPAIR_HELP
 		   "  -d, --detach     do not wait\n\n"
 		   "Example:\n  labctl snapshot create demo clean\n",

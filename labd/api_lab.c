@@ -143,7 +143,9 @@ static int patch_lab(struct request *q)
 
 static int delete_lab(struct request *q)
 {
-	return labjob_remove(q->d, q->params[0], &q->job, &q->err);
+	const char *memory = request_arg(q, "memory");
+
+	return labjob_remove(q->d, q->params[0], !memory || strcmp(memory, "0"), &q->job, &q->err);
 }
 
 static int up(struct request *q)
@@ -443,7 +445,8 @@ static int add_snapshot(struct request *q)
 	const char *name = request_str(q, "name");
 
 	return snapjob_create(q->d, q->params[0], name ? name : "",
-			      json_object_get(q->json, "instances"), &q->job, &q->err);
+			      json_object_get(q->json, "instances"), body_flag(q, "force"), &q->job,
+			      &q->err);
 }
 
 static int get_snapshot(struct request *q)
@@ -487,7 +490,7 @@ static int restore(struct request *q)
 
 static int golden(struct request *q)
 {
-	return snapjob_golden(q->d, q->params[0], &q->job, &q->err);
+	return snapjob_golden(q->d, q->params[0], body_flag(q, "force"), &q->job, &q->err);
 }
 
 static int clone_lab(struct request *q)
@@ -497,7 +500,8 @@ static int clone_lab(struct request *q)
 
 	return take_repair(q, &repair)
 		       ?: snapjob_clone(q->d, q->params[0], name ? name : "",
-					request_str(q, "from"), &repair, &q->job, &q->err);
+					request_str(q, "from"), body_flag(q, "force"), &repair,
+					&q->job, &q->err);
 }
 
 static int export_lab(struct request *q)
@@ -508,7 +512,7 @@ static int export_lab(struct request *q)
 
 static int suspend(struct request *q)
 {
-	return snapjob_suspend(q->d, q->params[0], &q->job, &q->err);
+	return snapjob_suspend(q->d, q->params[0], body_flag(q, "force"), &q->job, &q->err);
 }
 
 const struct route lab_routes[] = {

@@ -439,7 +439,7 @@ int boot_wait_agent(struct labd *d, struct job *job, struct instance *in, struct
 
 void boot_clean(struct labd *d, struct instance *in, const char *state, const char *error)
 {
-	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	const json_t *was = instance_applied(in);
 	struct guest *g;
 	char id[24], dir[IO_PATH];
 

@@ -89,7 +89,7 @@ static int derive_memory(struct labd *d, const struct instance *from, int64_t sn
 					      disks_frozen_dir(d, to, derived, dir)),
 				      geteuid(), err);
 	if (!r)
-		r = memory_finish(d, to, derived, whole, &chain, err);
+		r = memory_finish(d, to, derived, whole, memory_nested(src), &chain, err);
 	ram_chain_close(&chain);
 	to->memory[0] = '\0';
 	return r;
@@ -173,7 +173,9 @@ static int bring_up(struct labd *d, struct job *job, struct lab *lab, struct lab
 		    int64_t snapshot, const struct repair *repair, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
-	struct snapshot_plan plan = { lab, SNAPSHOT_GOLDEN, "golden", &ins };
+	struct snapshot_plan plan = {
+		.lab = lab, .name = SNAPSHOT_GOLDEN, .kind = "golden", .ins = &ins
+	};
 	struct derive v = { .from = from, .snapshot = snapshot };
 	const struct snapshot *sn;
 	int64_t id;

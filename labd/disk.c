@@ -91,6 +91,8 @@ void disks_sweep(struct labd *d, const struct instance *in)
 	autodir DIR *list = opendir(instance_dir(d, in, dir));
 	struct dirent *de;
 
+	if (store_sync(d->store, NULL) < 0)
+		return;
 	while (list && (de = readdir(list)))
 		if (strstr(de->d_name, ".qcow2") &&
 		    !layer_known(d, io_path(path, "%s/%s", dir, de->d_name)))
@@ -170,6 +172,9 @@ static int drop_heads(struct labd *d, struct instance *in, struct lab_err *err)
 			 "i", in->id);
 	if (gone < 0)
 		return (int)gone;
+	r = store_sync(d->store, err);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < l.n; i++)
 		unlink(l.v[i].path);
 	in->image = 0;

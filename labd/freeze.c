@@ -8,6 +8,7 @@
 #include "labd/labfile.h"
 #include "labd/member.h"
 #include "labd/memory.h"
+#include "labd/nested.h"
 #include "labd/qcow2.h"
 #include "labd/repair.h"
 #include "lib/io.h"
@@ -36,13 +37,33 @@ static const char *disk_text(const struct instance *in, size_t i, const char *ke
 /* What it was started with is what its specification says still */
 static int check_spec(const struct instance *in, struct lab_err *err)
 {
-	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	const json_t *was = instance_applied(in);
 	const char *key = labfile_differs(was, instance_spec(in));
 
 	return key ? lab_fail(err, -EBUSY,
 			      "of %s '%s' is to change when it is started again: labctl up first",
 			      in->name, key)
 		   : 0;
+}
+
+/* Not one that would not live through it, unless that is wanted; it runs still */
+static int check_nested(struct member *m, struct qmp *q)
+{
+	int r = nested_ask(&m->d->accel, q, num_now_us() + CALL_US, &m->err);
+
+	m->nested = r != 0;
+	if (!r)
+		return 0;
+	if (m->force) {
+		job_note(m->job,
+			 "instance %s ran guests of its own when it was saved. " NESTED_DANGER,
+			 m->in->name);
+		return 0;
+	}
+	return r < 0 ? lab_wrap(&m->err, r, "whether it runs guests of its own is not known")
+		     : lab_fail(&m->err, -EBUSY,
+				"it runs guests of its own. " NESTED_DANGER
+				". End its guests first, or use --force");
 }
 
 static int open_memory(struct member *m)
@@ -91,8 +112,10 @@ static int prepare_running(struct member *m)
 {
 	struct qmp *q = boot_monitor(m->d, m->in, &m->err);
 	char socket[IO_PATH], path[IO_PATH];
-	int r = q ? open_memory(m) : m->err.code;
+	int r = q ? check_nested(m, q) : m->err.code;
 
+	if (!r)
+		r = open_memory(m);
 	job_item_step(m->job, m->item, "memory", 0);
 	if (!r && m->runs) {
 		/* where the kernel cannot, all is looked at again while they are stopped */
@@ -160,7 +183,7 @@ static int finish(struct member *m)
 	if (r < 0)
 		return r;
 	job_item_step(m->job, m->item, "digests", 0);
-	return memory_finish(m->d, m->in, m->snapshot, m->whole, &m->chain, &m->err);
+	return memory_finish(m->d, m->in, m->snapshot, m->whole, m->nested, &m->chain, &m->err);
 }
 
 static int behind_barrier(struct members *ms, struct job *job, bool stay, double *ret_clock,
@@ -179,13 +202,14 @@ static int behind_barrier(struct members *ms, struct job *job, bool stay, double
 }
 
 int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
-	       int64_t snapshot, bool whole, bool stay, double *ret_clock, struct lab_err *err)
+	       int64_t snapshot, const struct freeze *how, double *ret_clock, struct lab_err *err)
 {
 	struct members ms;
 	int r = members_new(&ms, d, job, ins, n, snapshot, err);
 
 	for (size_t i = 0; i < ms.n; i++) {
-		ms.v[i].whole = whole;
+		ms.v[i].whole = how->whole;
+		ms.v[i].force = how->force;
 		ms.v[i].runs = !strcmp(ins[i]->state, "running");
 	}
 	if (!r)
@@ -193,10 +217,10 @@ int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, siz
 	if (!r)
 		r = job_check(job, err);
 	if (!r)
-		r = behind_barrier(&ms, job, stay, ret_clock, err);
+		r = behind_barrier(&ms, job, how->stay, ret_clock, err);
 	if (!r) {
 		r = members_each(&ms, finish, err);
-		if (r < 0 && stay)
+		if (r < 0 && how->stay)
 			(void)members_all(&ms, go_on, NULL);
 	}
 	members_end(&ms);

@@ -24,17 +24,25 @@
 #include "labd/model.h"
 
 /**
- * freeze_run() - Save instances for a snapshot
- * @ins:	@n instances, all of one claimed lab; of those that do not run the disks
+ * struct freeze - how
  * @whole:	their memories are to stand on nothing
  * @stay:	they do not go on, unless it fails: they are to end
+ * @force:	also those that run guests of their own (nested.h): a note says so
+ */
+struct freeze {
+	bool whole, stay, force;
+};
+
+/**
+ * freeze_run() - Save instances for a snapshot
+ * @ins:	@n instances, all of one claimed lab; of those that do not run the disks
  * @ret_clock:	the lab's time at that instant (repair.h)
  *
  * They are as they were afterwards, whatever happens: running ones run, paused ones are
  * paused. If it fails the caller undoes the snapshot, freeze_undo() first.
  */
 int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, size_t n,
-	       int64_t snapshot, bool whole, bool stay, double *ret_clock, struct lab_err *err);
+	       int64_t snapshot, const struct freeze *how, double *ret_clock, struct lab_err *err);
 
 /**
  * freeze_undo() - Bring an instance's disks back to before a freeze that failed

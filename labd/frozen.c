@@ -10,6 +10,10 @@
  * (qemu_use_overlay()), and opens it for reading by its old name then: so that name stays
  * until QEMU has ended or has other disks.
  *
+ * What is frozen is on the disk before its snapshot is ready (snapshot.c), and a file goes only
+ * when the store has forgotten it for good (store_sync()): so a loss of power leaves what was
+ * before, or what is after.
+ *
  * Thawing makes new files first, as rows LAYER_PREPARED; one transaction makes them
  * the guests'. Files without a row are swept.
  */
@@ -101,11 +105,17 @@ static int freeze_one(struct labd *d, struct instance *in, const struct layer *h
 		return r;
 	}
 	r = keeper_freeze_file(frozen.path);
-	if (r < 0)
-		return lab_fail_errno(err, r, "%s", frozen.path);
-	if (!instance_running(in))
-		unlink(head->path);
-	return 0;
+	return r < 0 ? lab_fail_errno(err, r, "%s", frozen.path) : 0;
+}
+
+/* Their old names, which nobody needs any more */
+static int forget_heads(struct labd *d, const struct layers *heads, struct lab_err *err)
+{
+	int r = store_sync(d->store, err);
+
+	for (size_t i = 0; !r && i < heads->n; i++)
+		unlink(heads->v[i].path);
+	return r;
 }
 
 int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
@@ -117,6 +127,8 @@ int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct l
 		r = make_frozen_dir(d, in, snapshot, err);
 	for (size_t i = 0; !r && i < l.n; i++)
 		r = freeze_one(d, in, &l.v[i], snapshot, err);
+	if (!r && !instance_running(in))
+		r = forget_heads(d, &l, err);
 	return r < 0 ? r : disks_reload(d, in, err);
 }
 
@@ -161,6 +173,8 @@ static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct
 	if (r < 0)
 		return lab_fail_errno(err, r, "%s", head.path);
 	r = unfreeze_rows(d, frozen, fresh, &head, err);
+	if (!r)
+		r = store_sync(d->store, err);
 	if (r < 0)
 		return r;
 	unlink(frozen->path);
@@ -288,6 +302,8 @@ static int collect_once(struct labd *d)
 	autolayers struct layers l = { 0 };
 
 	(void)layers_unused(d, &l);
+	if (l.n && store_sync(d->store, NULL) < 0)
+		return 0;
 	for (size_t i = 0; i < l.n; i++) {
 		char *slash;
 

@@ -12,10 +12,10 @@
 #include <poll.h>
 #include <string.h>
 
-int golden_make(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
+int golden_make(struct labd *d, struct job *job, struct lab *lab, bool force, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
-	struct snapshot_plan plan = { lab, SNAPSHOT_GOLDEN, "golden", &ins };
+	struct snapshot_plan plan = { lab, SNAPSHOT_GOLDEN, "golden", &ins, force };
 	int r = instances_with_disks(d, lab, &ins, err);
 
 	if (!r)
@@ -96,7 +96,7 @@ int golden_begin(struct labd *d, struct job *job, struct lab *lab, struct lab_er
 		return r;
 	job_step(job, "golden");
 	/* the lab is up all the same */
-	if (golden_make(d, job, lab, &why) < 0)
+	if (golden_make(d, job, lab, false, &why) < 0)
 		job_note(job, "%s; labctl golden %s tries again", why.text, lab->name);
 	return 0;
 }

@@ -21,8 +21,8 @@
 
 #include "labd/snapshot.h"
 
-/** golden_make() - Make the running lab its golden */
-int golden_make(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err);
+/** golden_make() - Make the running lab its golden; @force: as in struct snapshot_plan */
+int golden_make(struct labd *d, struct job *job, struct lab *lab, bool force, struct lab_err *err);
 
 /**
  * golden_begin() - After a boot of a whole lab: make it if all instances say when they

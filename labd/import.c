@@ -125,8 +125,10 @@ static int finish(struct import *m, const struct job *job, struct lab *lab, stru
 static int fill_lab(struct import *m, struct job *job, struct lab *lab, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
-	struct snapshot_plan plan = { lab, m->ram ? SNAPSHOT_GOLDEN : "imported",
-				      m->ram ? "golden" : "user", &ins };
+	struct snapshot_plan plan = { .lab = lab,
+				      .name = m->ram ? SNAPSHOT_GOLDEN : "imported",
+				      .kind = m->ram ? "golden" : "user",
+				      .ins = &ins };
 	int64_t id;
 	int r = members(m, lab, &ins, err);
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "labd/disk.h"
 #include "labd/events.h"
+#include "labd/labfile.h"
 #include "labd/loop.h"
 #include "labd/memory.h"
 #include "labd/model.h"
@@ -30,6 +31,16 @@ const char *instance_run_dir(struct labd *d, const struct instance *in, char *bu
 const json_t *instance_spec(const struct instance *in)
 {
 	return json_object_get(json_object_get(in->lab->spec, "instances"), in->name);
+}
+
+json_t *instance_applied(const struct instance *in)
+{
+	return json_object_get(json_object_get(in->applied, "instances"), in->name);
+}
+
+bool instance_other_image(const struct instance *in)
+{
+	return in->image && labfile_other_image(instance_applied(in), instance_spec(in));
 }
 
 const char *instance_nic_ifname(const struct instance *in, size_t n, char *buf)

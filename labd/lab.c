@@ -59,11 +59,11 @@ int lab_save(struct labd *d, struct lab *lab, struct lab_err *err)
 	r = store_run(d->store, err,
 		      "UPDATE labs SET file = ?, spec = ?, networks = ?, keeper = ?, changed = ?,"
 		      " protect = ?, error = ?, golden = ?, restore = ?, restoring = ?,"
-		      " at = ?, clock = ? WHERE id = ?",
-		      "sssidisiisidi", lab->file, spec, applied,
+		      " at = ?, clock = ?, repair = ? WHERE id = ?",
+		      "sssidisiisidii", lab->file, spec, applied,
 		      (int64_t)(lab->keeper ? lab->keeper->pid : 0), lab->changed,
 		      (int64_t)lab->protect, lab->error, lab->golden, lab->restore, restoring,
-		      lab->at, lab->id);
+		      lab->at, lab->clock, lab->repair, lab->id);
 	return r < 0 ? (int)r : 0;
 }
 

@@ -56,6 +56,7 @@ TAILQ_HEAD(lab_list, lab);
  *		who wait for it
  * @captures:	that are read now; of the event loop (capture.h)
  * @trash:	when what is in it expires (trash.c)
+ * @expiry:	when automatic snapshots are looked at (expire.h)
  * @boots:	how many more guests may boot now: too many at a time only slow
  *		each other into time-outs; guarded by @lock
  */
@@ -79,6 +80,7 @@ struct labd {
 	struct lab_list labs;
 	unsigned int boots;
 	struct trash *trash;
+	sd_event_source *expiry;
 	LIST_HEAD(, capture) captures;
 };
 

@@ -4,13 +4,14 @@
 #include "labd/boot.h"
 #include "labd/labjob.h"
 #include "labd/network.h"
+#include "labd/snapshot.h"
 #include "labd/trash.h"
 #include "labd/work.h"
 #include "lib/util.h"
 
 struct down {
 	struct lab *lab;
-	bool kill, remove;
+	bool kill, remove, memory;
 	struct job *job;
 	struct labd *d;
 	struct instance **ins;
@@ -61,11 +62,23 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 	return r;
 }
 
+/* What runs is nowhere else; that it cannot be kept does not keep anybody from destroying it */
+static void keep_memory(struct labd *d, struct job *job, struct lab *lab)
+{
+	struct keep keep = { .lab = lab, .before = "removal", .force = true };
+	struct lab_err why = LAB_ERR_INIT;
+
+	if (trash_keeps(d) && lab_runs(lab) && snapshot_keep(d, job, &keep, NULL, &why) < 0)
+		job_note(job, "memory is not kept: %s", why.text);
+}
+
 static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct down *w = arg;
 	int r;
 
+	if (w->memory)
+		keep_memory(d, job, w->lab);
 	lab_set_state(d, w->lab, "stopping", "");
 	r = stop_all(d, job, w, err);
 	if (r < 0) {
@@ -83,7 +96,8 @@ static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *
 	return trash_lab(d, w->lab, err);
 }
 
-static int start_down(struct labd *d, const char *name, bool kill, bool remove, int64_t *ret_job,
+/* @how: lab, job and what is made by it are filled in here */
+static int start_down(struct labd *d, const char *name, struct down how, int64_t *ret_job,
 		      struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
@@ -94,16 +108,15 @@ static int start_down(struct labd *d, const char *name, bool kill, bool remove, 
 
 	if (r < 0)
 		return r;
-	if (remove && lab->protect)
+	if (how.remove && lab->protect)
 		return lab_fail(err, -EPERM, "lab %s is protected: take the protection off first",
 				name);
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return lab_fail(err, -ENOMEM, "out of memory");
+	*w = how;
 	w->lab = lab;
-	w->kill = kill;
-	w->remove = remove;
-	job = job_new(d, remove ? "remove" : "down", name, "", run_down, w, free);
+	job = job_new(d, how.remove ? "remove" : "down", name, "", run_down, w, free);
 	r = model_claim(d, lab, NULL, job->id, err);
 	if (r < 0) {
 		job_abandon(job);
@@ -115,10 +128,12 @@ static int start_down(struct labd *d, const char *name, bool kill, bool remove, 
 
 int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err)
 {
-	return start_down(d, lab, kill, false, ret_job, err);
+	return start_down(d, lab, (struct down){ .kill = kill }, ret_job, err);
 }
 
-int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err)
+int labjob_remove(struct labd *d, const char *lab, bool memory, int64_t *ret_job,
+		  struct lab_err *err)
 {
-	return start_down(d, lab, true, true, ret_job, err);
+	return start_down(d, lab, (struct down){ .kill = true, .remove = true, .memory = memory },
+			  ret_job, err);
 }

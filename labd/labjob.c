@@ -75,9 +75,7 @@ static int remove_gone(struct labd *d, struct job *job, struct lab *lab, struct 
 		if (r < 0)
 			return lab_wrap(err, r, "instance %s", in->name);
 		/* the lab's specification has it no more: what it was started with */
-		r = trash_instance(
-			d, in, json_object_get(json_object_get(in->applied, "instances"), in->name),
-			err);
+		r = trash_instance(d, in, instance_applied(in), err);
 		if (r < 0)
 			return r;
 	}
@@ -125,14 +123,6 @@ static int apply_changes(struct labd *d, struct job *job, struct lab *lab, struc
 			r = startset_refresh(d, in, err);
 	}
 	return r;
-}
-
-/* Whether its disks stand on an image that is not the one it is to have */
-static bool other_image(const struct instance *in)
-{
-	const json_t *was = json_object_get(json_object_get(in->applied, "instances"), in->name);
-
-	return in->image && labfile_other_image(was, instance_spec(in));
 }
 
 static int ensure_images(struct labd *d, struct job *job, const json_t *images, struct lab_err *err)
@@ -194,6 +184,25 @@ static void note_old_image(struct labd *d, struct job *job, const struct instanc
 			in->name, name, in->lab->name, in->name);
 }
 
+/* A changed lab file takes away the disks of those: nobody may have meant that */
+static int keep_old_disks(struct labd *d, struct job *job, const struct up *u,
+			  const struct startset *set, struct lab_err *err)
+{
+	autoinstances struct instances ins = { 0 };
+	struct keep keep = { .lab = u->lab, .before = "change", .ins = &ins };
+	int r = 0;
+
+	for (size_t i = 0; !r && !u->reset && i < set->n; i++) {
+		struct instance *in = set->members[i].in;
+
+		if (instance_other_image(in) && json_array_size(in->disks))
+			r = instances_add(&ins, in, err);
+	}
+	if (!r && ins.n)
+		r = snapshot_keep(d, job, &keep, NULL, err);
+	return r;
+}
+
 /* Fresh disks for those that are to be reset, or whose image is another now */
 static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 			 const struct startset *set, struct lab_err *err)
@@ -208,7 +217,7 @@ static int refresh_disks(struct labd *d, struct job *job, const struct up *u,
 		pthread_mutex_lock(&d->lock);
 		im = model_image(d, name ? name : "");
 		pthread_mutex_unlock(&d->lock);
-		fresh = u->reset || other_image(in);
+		fresh = u->reset || instance_other_image(in);
 		if (!fresh)
 			note_old_image(d, job, in);
 		if (!im || !fresh)
@@ -249,7 +258,7 @@ static int bring_golden(struct labd *d, struct job *job, struct up *u, const str
 	/* what runs is dropped because it was asked for; of a lab that is down nobody said so */
 	r = 0;
 	if (!u->reset)
-		r = snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err);
+		r = snapshot_keep(d, job, &(struct keep){ u->lab, "up", ins, 0, true }, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, u->lab, u->lab->golden, ins, false, &u->repair,
 					err);
@@ -281,7 +290,7 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 	else if (!u->reset) {
 		add_instances(job, ins);
 		/* a boot or a restore in between has left disks that nobody else has */
-		r = snapshot_keep(d, job, u->lab, "up", ins, 0, NULL, err) ?:
+		r = snapshot_keep(d, job, &(struct keep){ u->lab, "up", ins, 0, true }, NULL, err) ?:
 		    snapshot_bring_back(d, job, u->lab, id, ins, false, &u->repair, err) ?: 1;
 	}
 	return r < 0 ? r : snapshot_drop(d, u->lab, id, err) ?: r;
@@ -316,6 +325,8 @@ static int bring_up(struct labd *d, struct job *job, const struct up *u, struct 
 	r = ensure_images(d, job, images, err);
 	if (!r)
 		r = job_check(job, err);
+	if (!r)
+		r = keep_old_disks(d, job, u, set, err);
 	if (!r)
 		r = refresh_disks(d, job, u, set, err);
 	if (!r) {

@@ -63,7 +63,9 @@ int labjob_change_with(struct labd *d, const char *name,
 int labjob_up(struct labd *d, const char *name, const struct up_how *how, bool force,
 	      int64_t *ret_job, struct lab_err *err);
 int labjob_down(struct labd *d, const char *lab, bool kill, int64_t *ret_job, struct lab_err *err);
-int labjob_remove(struct labd *d, const char *lab, int64_t *ret_job, struct lab_err *err);
+/** labjob_remove() - Into the trash; @memory: what runs is kept as an automatic snapshot first */
+int labjob_remove(struct labd *d, const char *lab, bool memory, int64_t *ret_job,
+		  struct lab_err *err);
 /** @names: array of instances, NULL or empty for all */
 int labjob_reset(struct labd *d, const char *name, const json_t *names, const struct up_how *how,
 		 int64_t *ret_job, struct lab_err *err);

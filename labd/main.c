@@ -5,6 +5,7 @@
 #include "labd/api.h"
 #include "labd/doctor.h"
 #include "labd/events.h"
+#include "labd/expire.h"
 #include "labd/imagejob.h"
 #include "labd/job.h"
 #include "labd/loop.h"
@@ -239,12 +240,15 @@ static int open_all(struct labd *d, const struct options *opt, struct lab_err *e
 	log_info("guests run on %s: %s", d->accel.name, d->accel.reason);
 	d->boots = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN) * (d->accel.kvm ? 8 : 2);
 	r = recover_all(d, err);
-	return r < 0 ? r : trash_open(d, (unsigned int)opt->trash_days, opt->trash_size, err);
+	if (!r)
+		r = trash_open(d, (unsigned int)opt->trash_days, opt->trash_size, err);
+	return r < 0 ? r : expire_open(d, err);
 }
 
 static void close_all(struct labd *d)
 {
 	api_close(d);
+	expire_close(d);
 	if (d->jobs) /* those too that a last call has started */
 		jobs_cancel_all(d);
 	d->work = work_free(d->work);

@@ -15,6 +15,8 @@
  * @set_clock:	restoring: its clock is to be set, as the lab's time is another
  * @repair:	restoring: what is to be done in it
  * @whole:	freezing: its memory is to stand on nothing
+ * @force:	freezing: although it runs guests of its own (nested.h)
+ * @nested:	freezing: it does
  * @ram, @chain: its memory, open, while it is frozen
  * @err:	of the step that failed
  */
@@ -24,7 +26,7 @@ struct member {
 	struct job_item *item;
 	struct instance *in;
 	int64_t snapshot;
-	bool runs, set_clock, whole;
+	bool runs, set_clock, whole, force, nested;
 	const struct repair *repair;
 	struct ram ram;
 	struct ram_chain chain;

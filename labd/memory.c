@@ -193,16 +193,16 @@ static void make_seal(const char *path, const json_t *files, char seal[MAX_SEAL]
 }
 
 static json_t *manifest_new(struct labd *d, struct instance *in, const struct ram_chain *c,
-			    const char *base, struct lab_err *err)
+			    const char *base, bool nested, struct lab_err *err)
 {
 	char machine[DIGEST_HEX];
 
 	if (boot_machine(d, in, machine, err) < 0)
 		return NULL;
-	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:o s:{}}", "version", 1, "machine", machine,
-			 "qemu", qemu_version(), "accel", d->accel.name, "cpu", d->accel.cpu,
-			 "memory", (json_int_t)c->size, "base", base, "services",
-			 json_deep_copy(in->services), "files");
+	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:b s:o s:{}}", "version", 1, "machine",
+			 machine, "qemu", qemu_version(), "accel", d->accel.name, "cpu",
+			 d->accel.cpu, "memory", (json_int_t)c->size, "base", base, "nested",
+			 nested, "services", json_deep_copy(in->services), "files");
 }
 
 static int close_files(const char *dir, json_t *files, struct lab_err *err)
@@ -255,6 +255,9 @@ static int seal_dir(struct labd *d, const struct instance *in, int64_t snapshot,
 
 	if (!r)
 		r = close_files(dir, files, err);
+	/* the manifest is the last: what it names is there */
+	if (!r && (r = io_sync_dir(dir)) < 0)
+		lab_fail_errno(err, r, "%s: bringing it to the disk", dir);
 	if (!r)
 		r = write_manifest(dir, manifest, err);
 	if (r < 0)
@@ -263,12 +266,12 @@ static int seal_dir(struct labd *d, const struct instance *in, int64_t snapshot,
 	return put_row(d, in, snapshot, dir, base, seal, err);
 }
 
-int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole, bool nested,
 		  struct ram_chain *c, struct lab_err *err)
 {
 	char dir[IO_PATH];
 	const char *base = whole ? "" : in->memory;
-	autojson json_t *manifest = manifest_new(d, in, c, base, err);
+	autojson json_t *manifest = manifest_new(d, in, c, base, nested, err);
 	int r = manifest ? ram_chain_finish(c, disks_frozen_dir(d, in, snapshot, dir), err)
 			 : err->code;
 
@@ -418,6 +421,14 @@ void memory_recall_services(struct labd *d, struct instance *in, const char *dir
 	json_object_update(in->services, services);
 }
 
+bool memory_nested(const char *dir)
+{
+	autojson json_t *manifest = NULL;
+
+	return !read_manifest(dir, &manifest, NULL) &&
+	       json_is_true(json_object_get(manifest, "nested"));
+}
+
 /* ---- telling -------------------------------------------------------------------- */
 
 int memory_describe(struct labd *d, const char *dir, json_t **ret, uint64_t *ret_used)
@@ -530,9 +541,9 @@ static json_t *manifest_of(const struct instance *in, const char *from, const js
 			 "refused: its memory has not the size that the lab file says");
 		return NULL;
 	}
-	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:{}}", "version", 1, "machine", machine,
+	return json_pack("{s:i s:s s:s s:s s:s s:I s:s s:b s:{}}", "version", 1, "machine", machine,
 			 "qemu", qemu, "accel", accel, "cpu", cpu, "memory", memory, "base", "",
-			 "files");
+			 "nested", json_is_true(json_object_get(was, "nested")), "files");
 }
 
 int memory_adopt(struct labd *d, struct instance *in, int64_t snapshot, const char *from,
@@ -616,6 +627,8 @@ void memory_collect(struct labd *d)
 				 " AND dir NOT IN (SELECT base FROM memories)"
 				 " AND dir NOT IN (SELECT memory FROM instances)",
 				 "");
+		if (json_array_size(dirs) && store_sync(d->store, NULL) < 0)
+			return;
 		json_array_foreach(dirs, removed, dir) {
 			(void)store_run(d->store, NULL, "DELETE FROM memories WHERE dir = ?", "s",
 					json_string_value(dir));

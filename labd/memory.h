@@ -41,9 +41,13 @@ int memory_begin(struct labd *d, struct instance *in, int64_t snapshot, bool *wh
 /**
  * memory_finish() - Bring all files to the disk, write the manifest and the row
  * @whole:	as memory_begin() has left it
+ * @nested:	it was saved although it ran guests of its own (nested.h)
  */
-int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole,
+int memory_finish(struct labd *d, struct instance *in, int64_t snapshot, bool whole, bool nested,
 		  struct ram_chain *c, struct lab_err *err);
+
+/** memory_nested() - Whether the memory in @dir is of a guest that ran guests of its own */
+bool memory_nested(const char *dir);
 
 /** memory_exists() - Whether an instance's memory is part of a snapshot */
 bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot);

@@ -202,6 +202,7 @@ static int load_lab(void *arg, sqlite3_stmt *st)
 	lab->at = sqlite3_column_int64(st, 11);
 	lab->restoring = json_loads(store_text(st, 12), 0, NULL);
 	lab->clock = sqlite3_column_double(st, 13);
+	lab->repair = sqlite3_column_int64(st, 14);
 	TAILQ_INSERT_TAIL(&d->labs, lab, link);
 	return lab->file && lab->spec && lab->restoring ? 0 : -EUCLEAN;
 }
@@ -328,7 +329,7 @@ static int load(struct labd *d, int64_t lab, struct lab_err *err)
 		  "SELECT id, name, state, recipe, base, created, protect, error FROM images"
 		  " WHERE state <> 'trashed' AND ?1 = 0" },
 		{ load_lab, "SELECT id, name, file, spec, networks, created, changed, protect, "
-			    "error, golden, restore, at, restoring, clock FROM labs"
+			    "error, golden, restore, at, restoring, clock, repair FROM labs"
 			    " WHERE substr(name, 1, 1) <> '.' AND (?1 = 0 OR id = ?1)" },
 		{ load_network, "SELECT id, lab, name FROM networks WHERE" OF_LAB " ORDER BY id" },
 		{ load_instance,

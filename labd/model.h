@@ -125,7 +125,9 @@ struct snapshot {
  * @applied:	networks as the keeper has them
  * @golden:	id of the snapshot that up and reset restore, 0 for none
  * @restore:	id of the snapshot that is being restored, 0 for none
- * @restoring:	names of the instances that are
+ * @restoring:	names of the instances that are; with @restore 0, of those that run again and may
+ *		not have been repaired (repair.h)
+ * @repair:	how those are to be, of enum repair_bits
  * @at:		id of the snapshot it was restored to or that was made last, 0 for none
  * @clock:	seconds that its time is ahead of the host's, mostly negative (repair.h)
  * @keeper:	connection, NULL while the lab has none; used by the job that
@@ -139,7 +141,7 @@ struct lab {
 	char error[LAB_ERR_TEXT];
 	char *file;
 	json_t *spec, *applied, *restoring;
-	int64_t golden, restore, at;
+	int64_t golden, restore, repair, at;
 	double clock;
 	struct keeper *keeper;
 	pthread_mutex_t keeper_lock;
@@ -253,6 +255,11 @@ unsigned int lab_host_id(struct labd *d, const struct lab *lab);
 
 /** instance_spec() - Its part of the lab's specification, borrowed, or NULL */
 const json_t *instance_spec(const struct instance *in);
+/** instance_applied() - What that was when it was started last, borrowed, or NULL */
+json_t *instance_applied(const struct instance *in);
+/** instance_other_image() - Whether its disks stand on an image that is not the one it is to have
+ */
+bool instance_other_image(const struct instance *in);
 int instance_save(struct labd *d, struct instance *in, struct lab_err *err);
 /**
  * instance_set_state() - In the store, then the model and the events

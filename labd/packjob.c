@@ -27,7 +27,9 @@ struct out {
 static int run_export(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct out *o = arg;
-	int r = o->snapshot ? 0 : snapshot_keep_all(d, job, o->lab, "export", 0, &o->snapshot, err);
+	/* nothing of it runs (choose()) */
+	struct keep keep = { .lab = o->lab, .before = "export" };
+	int r = o->snapshot ? 0 : snapshot_keep(d, job, &keep, &o->snapshot, err);
 
 	return r < 0 ? r : export_run(d, job, o->lab, o->snapshot, o->ram, o->path, err);
 }

@@ -48,7 +48,7 @@ json_t *plan_applied(struct labd *d, const char *name)
 		return NULL;
 	}
 	TAILQ_FOREACH(in, &lab->instances, link) {
-		json_t *part = json_object_get(json_object_get(in->applied, "instances"), in->name);
+		json_t *part = instance_applied(in);
 
 		if (part)
 			json_object_set_new(all, in->name, json_deep_copy(part));

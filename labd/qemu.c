@@ -387,3 +387,17 @@ int qemu_powerdown(struct qmp *q, uint64_t deadline, struct lab_err *err)
 {
 	return qmp_call(q, "system_powerdown", NULL, deadline, NULL, err);
 }
+
+int qemu_registers(struct qmp *q, uint64_t deadline, char **ret, struct lab_err *err)
+{
+	autojson json_t *text = NULL;
+	/* QMP has no command of its own for this */
+	int r = qmp_call(q, "human-monitor-command",
+			 json_pack("{s:s}", "command-line", "info registers -a"), deadline, &text,
+			 err);
+
+	if (r < 0)
+		return r;
+	*ret = strdup(json_string_value(text) ?: "");
+	return *ret ? 0 : lab_fail(err, -ENOMEM, "out of memory");
+}

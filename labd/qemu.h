@@ -162,6 +162,9 @@ int qemu_reboot(struct qmp *q, uint64_t deadline, struct lab_err *err);
 int qemu_nmi(struct qmp *q, uint64_t deadline, struct lab_err *err);
 int qemu_powerdown(struct qmp *q, uint64_t deadline, struct lab_err *err);
 
+/** qemu_registers() - All registers of all its processors, as text for people; malloced */
+int qemu_registers(struct qmp *q, uint64_t deadline, char **ret, struct lab_err *err);
+
 /**
  * qemu_kill() - End it now (SIGKILL through the pidfd) and wait until it is gone
  * Return: 0; -ETIMEDOUT if the kernel has not ended it by then

@@ -322,7 +322,7 @@ void recover_probe(struct labd *d)
 	struct lab *lab;
 
 	TAILQ_FOREACH(lab, &d->labs, link) {
-		if (lab->restore)
+		if (lab->restore || json_array_size(lab->restoring))
 			snapjob_resume(d, lab);
 		TAILQ_FOREACH(in, &lab->instances, link)
 			if (in->guest && !strcmp(in->state, "running")) {

@@ -29,6 +29,23 @@ struct repair {
 	bool clock_now, reseed;
 };
 
+/**
+ * enum repair_bits - the same in the store, for a labd that goes on after one that was killed
+ * @REPAIR_LAB_TIME:	their clocks are to be set to the lab's time
+ */
+enum repair_bits { REPAIR_CLOCK_NOW = 1, REPAIR_RESEED = 2, REPAIR_LAB_TIME = 4 };
+
+static inline int64_t repair_to_bits(const struct repair *how)
+{
+	return (how->clock_now ? REPAIR_CLOCK_NOW : 0) | (how->reseed ? REPAIR_RESEED : 0);
+}
+
+static inline struct repair repair_from_bits(int64_t bits)
+{
+	return (struct repair){ .clock_now = bits & REPAIR_CLOCK_NOW,
+				.reseed = bits & REPAIR_RESEED };
+}
+
 /** repair_lab_time() - The lab's time now: seconds since 1970, as its guests see it */
 double repair_lab_time(const struct lab *lab);
 

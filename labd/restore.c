@@ -7,6 +7,7 @@
 #include "labd/disk.h"
 #include "labd/load.h"
 #include "labd/memory.h"
+#include "labd/nested.h"
 #include "labd/network.h"
 #include "labd/service.h"
 #include "labd/snapshot.h"
@@ -54,6 +55,11 @@ static int load(struct member *m)
 	}
 	disks_frozen_dir(m->d, in, m->snapshot, dir);
 	memory_recall_services(m->d, in, dir);
+	if (memory_nested(dir))
+		job_note(m->job,
+			 "instance %s ran guests of its own when it was saved: restart "
+			 "it. " NESTED_DANGER,
+			 in->name);
 	SCOPED_LOCK(&m->d->lock);
 	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
 	return 0;
@@ -75,6 +81,18 @@ static int go_on(struct member *m)
 }
 
 /* All run: what they need not wait for */
+static int repair(struct member *m)
+{
+	struct instance *in = m->in;
+
+	if (!m->runs || !instance_running(in))
+		return 0;
+	disks_sweep(m->d, in);
+	watch_guest(m->d, in);
+	instance_set_state(m->d, in, "running", "");
+	return repair_guest(in, m->repair, m->set_clock, m->job, &m->err);
+}
+
 static int settle(struct member *m)
 {
 	struct instance *in = m->in;
@@ -82,39 +100,43 @@ static int settle(struct member *m)
 
 	if (!m->runs || !instance_running(in))
 		return 0;
-	disks_sweep(m->d, in);
-	watch_guest(m->d, in);
-	instance_set_state(m->d, in, "running", "");
-	r = repair_guest(in, m->repair, m->set_clock, m->job, &m->err);
-	if (!r)
-		r = services_wait(m->d, m->job, in, m->item, &m->err);
+	r = services_wait(m->d, m->job, in, m->item, &m->err);
 	return r < 0 ? r : boot_wait_ready(m->d, m->job, in, m->item, &m->err);
 }
 
 /* ---- all of them --------------------------------------------------------------- */
 
 /* It begins: from now on it is done, or done again */
-static int mark(struct labd *d, struct lab *lab, const struct members *ms, int64_t snapshot,
-		struct lab_err *err)
+static int mark(struct labd *d, const struct restore *restore, struct lab_err *err)
 {
+	struct lab *lab = restore->lab;
 	json_t *names = json_array();
 
-	for (size_t i = 0; i < ms->n; i++)
-		json_array_append_new(names, json_string(ms->v[i].in->name));
+	for (size_t i = 0; i < restore->n; i++)
+		json_array_append_new(names, json_string(restore->ins[i]->name));
 	pthread_mutex_lock(&d->lock);
-	lab->restore = snapshot;
+	lab->restore = restore->snapshot;
+	lab->repair = repair_to_bits(&restore->repair);
 	json_decref(lab->restoring);
 	lab->restoring = names;
 	pthread_mutex_unlock(&d->lock);
 	return lab_set_spec(d, lab, NULL, json_incref(lab->spec), NULL, err);
 }
 
-/* @at: where the lab stands in the tree of its snapshots now */
+/* @at: where the lab stands in the tree of its snapshots now; its members are to be repaired */
 static void unmark(struct labd *d, struct lab *lab, int64_t at)
 {
 	pthread_mutex_lock(&d->lock);
 	lab->at = at;
 	lab->restore = 0;
+	pthread_mutex_unlock(&d->lock);
+	(void)lab_save(d, lab, NULL);
+}
+
+void restore_repaired(struct labd *d, struct lab *lab)
+{
+	pthread_mutex_lock(&d->lock);
+	lab->repair = 0;
 	json_array_clear(lab->restoring);
 	pthread_mutex_unlock(&d->lock);
 	(void)lab_save(d, lab, NULL);
@@ -186,9 +208,11 @@ static void set_time(struct labd *d, const struct restore *restore, struct membe
 	if (is_whole(restore->lab, ms))
 		repair_set_lab_time(d, restore->lab,
 				    restore->repair.clock_now ? 0 : restore->clock);
-	else
+	else {
+		restore->lab->repair |= REPAIR_LAB_TIME;
 		for (size_t i = 0; i < ms->n; i++)
 			ms->v[i].set_clock = true;
+	}
 }
 
 /* Neither what they were nor what they are to be */
@@ -256,7 +280,11 @@ static int run(struct members *ms, struct labd *d, struct job *job, const struct
 	if (!r)
 		spend(d, restore->lab, ms, restore->snapshot);
 	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
-	late = members_each(ms, settle, r < 0 ? NULL : err);
+	late = members_each(ms, repair, r < 0 ? NULL : err);
+	/* not what was cancelled, or failed: the user knows of that */
+	restore_repaired(d, restore->lab);
+	if (!late)
+		late = members_each(ms, settle, r < 0 ? NULL : err);
 	return r < 0 ? r : late;
 }
 
@@ -275,15 +303,17 @@ int restore_run(struct labd *d, struct job *job, const struct restore *restore, 
 	if (!r && !lab->restore)
 		r = job_check(job, err);
 	if (!r)
-		r = mark(d, lab, &ms, restore->snapshot, err);
+		r = mark(d, restore, err);
 	if (r < 0 && before)
 		before = swap_spec(d, lab, before);
 	json_decref(before);
 	if (!r)
 		r = run(&ms, d, job, restore, err);
-	else if (lab->restore)
+	else if (lab->restore) {
 		/* or it would be tried at each start, on top of what was done since */
 		unmark(d, lab, lab->at);
+		restore_repaired(d, lab);
+	}
 	members_end(&ms);
 	return r;
 }

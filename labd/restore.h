@@ -14,10 +14,12 @@
  *	new QEMUs map the saved memories; their devices are loaded
  *	all go on, at the same time, when the last one is loaded
  *	the mark goes, and the snapshot if it was that of a suspended lab
+ *	clocks, seeds and repair commands; who is to have them is forgotten then
  *	probes must succeed again
  *
  * A labd that finds the mark does it again, so a lab is never half restored; if that is
- * refused, the mark goes, and the user decides. A member that cannot be started is
+ * refused, the mark goes, and the user decides. One that finds no mark but members that were
+ * not repaired yet does that only (snapjob_resume()). A member that cannot be started is
  * "failed", with the reason; the others go on.
  */
 #ifndef LABD_RESTORE_H
@@ -47,6 +49,9 @@ struct restore {
 	double clock;
 	struct repair repair;
 };
+
+/** restore_repaired() - In the store: nothing is left to be done in its members */
+void restore_repaired(struct labd *d, struct lab *lab);
 
 /** restore_run() - Do it; waits until their probes succeed again */
 int restore_run(struct labd *d, struct job *job, const struct restore *restore,

@@ -7,6 +7,7 @@
 #include "labd/clone.h"
 #include "labd/golden.h"
 #include "labd/network.h"
+#include "labd/restore.h"
 #include "labd/snapshot.h"
 #include "labd/trash.h"
 #include "lib/log.h"
@@ -19,6 +20,7 @@
  * @id:		of an existing snapshot
  * @names:	members
  * @repair:	of what is restored
+ * @force:	as in struct snapshot_plan
  */
 struct snap {
 	struct lab *lab;
@@ -26,6 +28,7 @@ struct snap {
 	int64_t id;
 	json_t *names;
 	struct repair repair;
+	bool force;
 };
 
 static void free_snap(void *arg)
@@ -82,7 +85,7 @@ static int run_create(struct labd *d, struct job *job, void *arg, struct lab_err
 {
 	autoinstances struct instances ins = { 0 };
 	const struct snap *s = arg;
-	struct snapshot_plan plan = { s->lab, s->name, "user", &ins };
+	struct snapshot_plan plan = { s->lab, s->name, "user", &ins, s->force };
 	int r = take_members(d, job, s, &ins, err);
 
 	return r < 0 ? r : snapshot_take(d, job, &plan, NULL, err);
@@ -144,9 +147,10 @@ static int start_members(struct labd *d, const char *kind, struct snap *s, const
 }
 
 int snapjob_create(struct labd *d, const char *lab_name, const char *name, const json_t *instances,
-		   int64_t *ret_job, struct lab_err *err)
+		   bool force, int64_t *ret_job, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
+	struct snap *s;
 	struct lab *lab;
 	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
 
@@ -156,8 +160,9 @@ int snapjob_create(struct labd *d, const char *lab_name, const char *name, const
 		r = lab_fail(err, -EEXIST, "lab %s has a snapshot %s already", lab_name, name);
 	if (r < 0)
 		return r;
-	return start_members(d, "snapshot", new_snap(lab, name, 0), instances, run_create, ret_job,
-			     err);
+	s = new_snap(lab, name, 0);
+	s->force = force;
+	return start_members(d, "snapshot", s, instances, run_create, ret_job, err);
 }
 
 /* ---- remove, restore ----------------------------------------------------------------- */
@@ -175,11 +180,12 @@ static int run_restore(struct labd *d, struct job *job, void *arg, struct lab_er
 	autoinstances struct instances ins = { 0 };
 	const struct snap *s = arg;
 	bool again = s->lab->restore == s->id;
+	struct keep keep = { s->lab, "restore", NULL, s->id, true };
 	int r = take_members(d, job, s, &ins, err);
 
 	/* one that is done again has nothing left to keep, and has its specification */
 	if (!r && !again)
-		r = snapshot_keep_all(d, job, s->lab, "restore", s->id, NULL, err);
+		r = snapshot_keep(d, job, &keep, NULL, err);
 	if (!r)
 		r = snapshot_bring_back(d, job, s->lab, s->id, &ins, !again, &s->repair, err);
 	lab_settle(d, s->lab, r < 0 && r != -ECANCELED ? err->text : "");
@@ -221,6 +227,28 @@ int snapjob_restore(struct labd *d, const char *lab, const char *name, const str
 	return start_named(d, lab, name, "restore", run_restore, repair, ret_job, err);
 }
 
+/* All ran again already: clocks, seeds, repair commands */
+static int run_repair(struct labd *d, struct job *job, void *arg, struct lab_err *err)
+{
+	autoinstances struct instances ins = { 0 };
+	const struct snap *s = arg;
+	bool clock = s->lab->repair & REPAIR_LAB_TIME;
+	int r = take_members(d, job, s, &ins, err);
+
+	for (size_t i = 0; i < ins.n; i++) {
+		struct lab_err why = LAB_ERR_INIT;
+		struct instance *in = ins.v[i];
+		int late = in->guest && !strcmp(in->state, "running")
+				   ? repair_guest(in, &s->repair, clock, job, &why)
+				   : 0;
+
+		if (late < 0 && !r)
+			r = lab_fail(err, late, "instance %s: %s", in->name, why.text);
+	}
+	restore_repaired(d, s->lab);
+	return r;
+}
+
 void snapjob_resume(struct labd *d, struct lab *lab)
 {
 	SCOPED_LOCK(&d->lock);
@@ -229,13 +257,13 @@ void snapjob_resume(struct labd *d, struct lab *lab)
 	struct snap *s;
 	int64_t id;
 
-	if (!sn)
+	if (!sn && !json_array_size(lab->restoring))
 		return;
-	s = new_snap(lab, sn->name, sn->id);
+	s = new_snap(lab, sn ? sn->name : "", sn ? sn->id : 0);
 	json_array_extend(s->names, lab->restoring);
-	if (start(d, "restore", s, run_restore, &id, &err) < 0)
-		log_error("lab %s: going on with the restore of %s: %s", lab->name, sn->name,
-			  err.text);
+	s->repair = repair_from_bits(lab->repair);
+	if (start(d, sn ? "restore" : "repair", s, sn ? run_restore : run_repair, &id, &err) < 0)
+		log_error("lab %s: going on with its restore: %s", lab->name, err.text);
 }
 
 /* ---- golden ----------------------------------------------------------------------------- */
@@ -246,13 +274,15 @@ static int run_golden(struct labd *d, struct job *job, void *arg, struct lab_err
 	const struct snap *s = arg;
 	int r = take_members(d, job, s, &ins, err);
 
-	return r < 0 ? r : golden_make(d, job, s->lab, err);
+	return r < 0 ? r : golden_make(d, job, s->lab, s->force, err);
 }
 
-int snapjob_golden(struct labd *d, const char *lab_name, int64_t *ret_job, struct lab_err *err)
+int snapjob_golden(struct labd *d, const char *lab_name, bool force, int64_t *ret_job,
+		   struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
 	struct instance *in;
+	struct snap *s;
 	struct lab *lab;
 	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
 
@@ -264,8 +294,9 @@ int snapjob_golden(struct labd *d, const char *lab_name, int64_t *ret_job, struc
 					"a golden is of the whole running lab, and instance %s does"
 					" not run: labctl up %s",
 					in->name, lab_name);
-	return start_members(d, "golden", new_snap(lab, SNAPSHOT_GOLDEN, 0), NULL, run_golden,
-			     ret_job, err);
+	s = new_snap(lab, SNAPSHOT_GOLDEN, 0);
+	s->force = force;
+	return start_members(d, "golden", s, NULL, run_golden, ret_job, err);
 }
 
 /* ---- suspend ----------------------------------------------------------------------------- */
@@ -274,7 +305,7 @@ static int run_suspend(struct labd *d, struct job *job, void *arg, struct lab_er
 {
 	autoinstances struct instances ins = { 0 };
 	const struct snap *s = arg;
-	struct snapshot_plan plan = { s->lab, s->name, "suspended", &ins };
+	struct snapshot_plan plan = { s->lab, s->name, "suspended", &ins, s->force };
 	int r = take_members(d, job, s, &ins, err);
 
 	if (!r)
@@ -287,9 +318,11 @@ static int run_suspend(struct labd *d, struct job *job, void *arg, struct lab_er
 	return r;
 }
 
-int snapjob_suspend(struct labd *d, const char *lab_name, int64_t *ret_job, struct lab_err *err)
+int snapjob_suspend(struct labd *d, const char *lab_name, bool force, int64_t *ret_job,
+		    struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
+	struct snap *s;
 	struct lab *lab;
 	int r = labjob_find(d, lab_name, NULL, &lab, NULL, err);
 
@@ -297,8 +330,9 @@ int snapjob_suspend(struct labd *d, const char *lab_name, int64_t *ret_job, stru
 		return r;
 	if (!lab_runs(lab))
 		return lab_fail(err, -EINVAL, "nothing runs in lab %s", lab_name);
-	return start_members(d, "suspend", new_snap(lab, SNAPSHOT_SUSPENDED, 0), NULL, run_suspend,
-			     ret_job, err);
+	s = new_snap(lab, SNAPSHOT_SUSPENDED, 0);
+	s->force = force;
+	return start_members(d, "suspend", s, NULL, run_suspend, ret_job, err);
 }
 
 /* ---- clone ------------------------------------------------------------------------------- */
@@ -306,13 +340,14 @@ int snapjob_suspend(struct labd *d, const char *lab_name, int64_t *ret_job, stru
 static int run_clone(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct snap *s = arg;
-	int r = s->id ? 0 : snapshot_keep_all(d, job, s->lab, "clone", 0, &s->id, err);
+	struct keep keep = { .lab = s->lab, .before = "clone", .force = s->force };
+	int r = s->id ? 0 : snapshot_keep(d, job, &keep, &s->id, err);
 
 	return r < 0 ? r : clone_run(d, job, s->lab, s->id, s->name, &s->repair, err);
 }
 
 int snapjob_clone(struct labd *d, const char *lab_name, const char *name, const char *from,
-		  const struct repair *repair, int64_t *ret_job, struct lab_err *err)
+		  bool force, const struct repair *repair, int64_t *ret_job, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
 	struct snapshot *sn = NULL;
@@ -332,5 +367,6 @@ int snapjob_clone(struct labd *d, const char *lab_name, const char *name, const 
 				lab_name, from, lab_name);
 	s = new_snap(lab, name, sn ? sn->id : 0);
 	s->repair = *repair;
+	s->force = force;
 	return start(d, "clone", s, run_clone, ret_job, err);
 }

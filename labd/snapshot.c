@@ -101,9 +101,22 @@ static void undo(struct labd *d, struct lab *lab, int64_t id)
 	memory_collect(d);
 }
 
-static int64_t begin(struct labd *d, struct lab *lab, const char *kind, struct lab_err *err)
+/* The lab's specification; of a member whose disks are of another image by now, that of then */
+static char *spec_now(const struct lab *lab, const struct instances *ins)
 {
-	autofree char *spec = json_dumps(lab->spec, JSON_COMPACT);
+	autojson json_t *spec = json_deep_copy(lab->spec);
+	json_t *all = json_object_get(spec, "instances");
+
+	for (size_t i = 0; i < ins->n; i++)
+		if (instance_other_image(ins->v[i]))
+			json_object_set(all, ins->v[i]->name, instance_applied(ins->v[i]));
+	return json_dumps(spec, JSON_COMPACT);
+}
+
+static int64_t begin(struct labd *d, const struct snapshot_plan *plan, struct lab_err *err)
+{
+	autofree char *spec = spec_now(plan->lab, plan->ins);
+	const struct lab *lab = plan->lab;
 	char name[32];
 
 	if (!spec)
@@ -113,7 +126,7 @@ static int64_t begin(struct labd *d, struct lab *lab, const char *kind, struct l
 	return store_run(d->store, err,
 			 "INSERT INTO snapshots(lab, name, state, created, kind, spec, parent_id)"
 			 " VALUES(?, ?, 'creating', ?, ?, ?, ?)",
-			 "isdssi", lab->id, name, num_wall(), kind, spec, lab->at);
+			 "isdssi", lab->id, name, num_wall(), plan->kind, spec, lab->at);
 }
 
 /* The one that a new one of this kind takes the place of; the lock is held */
@@ -219,18 +232,36 @@ static void publish(struct labd *d, const struct snapshot_plan *plan, int64_t id
 	events_emit(d, "snapshot", "add", lab->name, sn->name, NULL, snapshot_json(lab, sn));
 }
 
+/* Whatever comes: a snapshot that the store calls ready has its files */
+static int sync_files(struct labd *d, int64_t id, const struct instances *ins, struct lab_err *err)
+{
+	char dir[IO_PATH], *slash;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ins->n; i++)
+		r = io_sync_dir(disks_frozen_dir(d, ins->v[i], id, dir));
+	/* the names of those directories, and of the snapshot's */
+	for (int up = 0; !r && ins->n && up < 2 && (slash = strrchr(dir, '/')); up++) {
+		*slash = '\0';
+		r = io_sync_dir(dir);
+	}
+	return r < 0 ? lab_fail_errno(err, r, "%s: bringing it to the disk", dir) : 0;
+}
+
 int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fill fill, void *arg,
 		  int64_t *ret_id, struct lab_err *err)
 {
 	struct lab *lab = plan->lab;
 	const struct snapshot *old;
-	int64_t id = begin(d, lab, plan->kind, err);
+	int64_t id = begin(d, plan, err);
 	double clock = 0;
 	int r;
 
 	if (id < 0)
 		return (int)id;
 	r = fill(d, id, plan->ins, arg, &clock, err);
+	if (!r)
+		r = sync_files(d, id, plan->ins, err);
 	pthread_mutex_lock(&d->lock);
 	old = replaced(lab, plan->kind);
 	pthread_mutex_unlock(&d->lock);
@@ -240,6 +271,8 @@ int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fil
 		undo(d, lab, id);
 		return r;
 	}
+	/* who is told that it is made can count on it */
+	(void)store_sync(d->store, NULL);
 	publish(d, plan, id, clock);
 	disks_collect(d);
 	memory_collect(d);
@@ -250,7 +283,7 @@ int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fil
 
 struct taking {
 	struct job *job;
-	bool whole, stay;
+	struct freeze how;
 };
 
 static int freeze(struct labd *d, int64_t id, const struct instances *ins, void *arg,
@@ -258,24 +291,25 @@ static int freeze(struct labd *d, int64_t id, const struct instances *ins, void 
 {
 	const struct taking *t = arg;
 
-	return freeze_run(d, t->job, ins->v, ins->n, id, t->whole, t->stay, ret_clock, err);
+	return freeze_run(d, t->job, ins->v, ins->n, id, &t->how, ret_clock, err);
 }
 
 int snapshot_take(struct labd *d, struct job *job, const struct snapshot_plan *plan,
 		  int64_t *ret_id, struct lab_err *err)
 {
 	/* a golden is what all starts read: it stands on nothing */
-	struct taking t = { job, !strcmp(plan->kind, "golden"), !strcmp(plan->kind, "suspended") };
+	struct taking t = { job,
+			    { .whole = !strcmp(plan->kind, "golden"),
+			      .stay = !strcmp(plan->kind, "suspended"),
+			      .force = plan->force } };
 
 	return snapshot_make(d, plan, freeze, &t, ret_id, err);
 }
 
 /* ---- automatic ones --------------------------------------------------------------- */
 
-/* An automatic one that is too old, or one too many; 0: there is none */
-static int64_t expired(struct labd *d, struct lab *lab, int64_t spare)
+int64_t snapshot_expired(struct lab *lab, int64_t spare)
 {
-	SCOPED_LOCK(&d->lock);
 	int64_t oldest = 0;
 	struct snapshot *sn;
 	size_t n = 0;
@@ -289,6 +323,21 @@ static int64_t expired(struct labd *d, struct lab *lab, int64_t spare)
 			oldest = sn->id;
 	}
 	return n > SNAPSHOT_KEPT ? oldest : 0;
+}
+
+int snapshot_expire(struct labd *d, struct lab *lab, int64_t spare, struct lab_err *err)
+{
+	int64_t id;
+	int r = 0;
+
+	do {
+		pthread_mutex_lock(&d->lock);
+		id = snapshot_expired(lab, spare);
+		pthread_mutex_unlock(&d->lock);
+		if (id)
+			r = snapshot_drop(d, lab, id, err);
+	} while (!r && id);
+	return r;
 }
 
 /* "auto-restore-20260131-235959", and more of that second "...-2" */
@@ -306,30 +355,29 @@ static void auto_name(struct labd *d, struct lab *lab, const char *before,
 		snprintf(name, NAME_MAX_LEN + 1, AUTO_PREFIX "%s-%s-%u", before, when, n);
 }
 
-int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		  const struct instances *ins, int64_t spare, int64_t *ret_id, struct lab_err *err)
+static int keep_these(struct labd *d, struct job *job, const struct keep *keep,
+		      const struct instances *ins, int64_t *ret_id, struct lab_err *err)
 {
 	char name[NAME_MAX_LEN + 1];
-	struct snapshot_plan plan = { lab, name, "auto", ins };
-	int64_t id;
+	struct snapshot_plan plan = { keep->lab, name, "auto", ins, keep->force };
 	int r;
 
-	auto_name(d, lab, before, name);
+	auto_name(d, keep->lab, keep->before, name);
 	r = ins->n ? snapshot_take(d, job, &plan, ret_id, err) : 0;
 	if (!r && ins->n)
 		job_note(job, "what was there is kept as snapshot %s", name);
-	while (!r && (id = expired(d, lab, spare)))
-		r = snapshot_drop(d, lab, id, err);
-	return lab_wrap(err, r, "snapshot before the %s", before);
+	if (!r)
+		r = snapshot_expire(d, keep->lab, keep->spare, err);
+	return lab_wrap(err, r, "snapshot before the %s", keep->before);
 }
 
-int snapshot_keep_all(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		      int64_t spare, int64_t *ret_id, struct lab_err *err)
+int snapshot_keep(struct labd *d, struct job *job, const struct keep *keep, int64_t *ret_id,
+		  struct lab_err *err)
 {
 	autoinstances struct instances all = { 0 };
-	int r = instances_with_disks(d, lab, &all, err);
+	int r = keep->ins ? 0 : instances_with_disks(d, keep->lab, &all, err);
 
-	return r < 0 ? r : snapshot_keep(d, job, lab, before, &all, spare, ret_id, err);
+	return r < 0 ? r : keep_these(d, job, keep, keep->ins ?: &all, ret_id, err);
 }
 
 /* ---- removing and restoring --------------------------------------------------------- */

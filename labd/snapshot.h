@@ -60,11 +60,13 @@ int snapshot_check_name(const char *name, struct lab_err *err);
  * struct snapshot_plan - a snapshot that is to be made
  * @kind:	as above; a golden or suspended one replaces the lab's earlier one
  * @ins:	its members
+ * @force:	also of those that run guests of their own (nested.h)
  */
 struct snapshot_plan {
 	struct lab *lab;
 	const char *name, *kind;
 	const struct instances *ins;
+	bool force;
 };
 
 /**
@@ -85,16 +87,36 @@ int snapshot_make(struct labd *d, const struct snapshot_plan *plan, snapshot_fil
 		  int64_t *ret_id, struct lab_err *err);
 
 /**
- * snapshot_keep() - Make an automatic snapshot before something is lost, drop old ones
+ * struct keep - what is kept in an automatic snapshot
+ * @before:	what comes then, a word
+ * @ins:	its members, or NULL: all that have disks
  * @spare:	one that stays, however old: it is to be restored
+ * @force:	as in struct snapshot_plan; where what runs is lost anyway
+ */
+struct keep {
+	struct lab *lab;
+	const char *before;
+	const struct instances *ins;
+	int64_t spare;
+	bool force;
+};
+
+/**
+ * snapshot_keep() - Make an automatic snapshot before something is lost, drop old ones
  * @ret_id:	may be NULL
  */
-int snapshot_keep(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		  const struct instances *ins, int64_t spare, int64_t *ret_id, struct lab_err *err);
+int snapshot_keep(struct labd *d, struct job *job, const struct keep *keep, int64_t *ret_id,
+		  struct lab_err *err);
 
-/** snapshot_keep_all() - The same of all instances that have disks */
-int snapshot_keep_all(struct labd *d, struct job *job, struct lab *lab, const char *before,
-		      int64_t spare, int64_t *ret_id, struct lab_err *err);
+/**
+ * snapshot_expired() - An automatic one that is too old, or one too many; the lock is held
+ * @spare:	not this one
+ * Return: its id, or 0
+ */
+int64_t snapshot_expired(struct lab *lab, int64_t spare);
+
+/** snapshot_expire() - Drop all of these */
+int snapshot_expire(struct labd *d, struct lab *lab, int64_t spare, struct lab_err *err);
 
 /** snapshot_part() - In the store: its children are its parent's now */
 int snapshot_part(struct labd *d, int64_t id, struct lab_err *err);

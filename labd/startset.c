@@ -415,7 +415,7 @@ int startset_run(struct startset *s, struct lab_err *err)
 
 int startset_refresh(struct labd *d, struct instance *in, struct lab_err *err)
 {
-	json_t *part = json_object_get(json_object_get(in->applied, "instances"), in->name);
+	json_t *part = instance_applied(in);
 	const json_t *now = instance_spec(in);
 	int r = 0;
 

@@ -92,6 +92,8 @@ static const char *const migrations[] = {
 	" object INTEGER NOT NULL, lab INTEGER NOT NULL DEFAULT 0, name TEXT NOT NULL,"
 	" since REAL NOT NULL, size INTEGER NOT NULL DEFAULT 0, spec TEXT NOT NULL DEFAULT '',"
 	" UNIQUE(kind, object));",
+	/* what is still to be done in those that are being restored (enum repair_bits) */
+	"ALTER TABLE labs ADD COLUMN repair INTEGER NOT NULL DEFAULT 0;",
 };
 
 /* sqlite's results as errno; the only place that knows them */
@@ -231,6 +233,18 @@ int store_end(struct store *s, int r, struct lab_err *err)
 		(void)store_run(s, NULL, "ROLLBACK", "");
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+int store_sync(struct store *s, struct lab_err *err)
+{
+	SCOPED_LOCK(&s->lock);
+	sqlite3_file *wal = NULL;
+	int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+
+	/* none is open as long as nothing was written; what left it was synced by sqlite */
+	if (rc == SQLITE_OK && wal && wal->pMethods)
+		rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+	return rc == SQLITE_OK ? 0 : fail_sql(s, err, rc, "bringing its log to the disk");
 }
 
 static int read_int(void *arg, sqlite3_stmt *st)

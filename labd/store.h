@@ -49,6 +49,15 @@ void store_lock(struct store *s);
 void store_unlock(struct store *s);
 
 /**
+ * store_sync() - What was committed outlives a loss of power as well
+ *
+ * A commit survives the end of labd at once, and a loss of power only when its log is on the
+ * disk, which takes milliseconds. So it is to be called between a commit after which files are
+ * of no use, and their removal: else the rows of before would come back without them.
+ */
+int store_sync(struct store *s, struct lab_err *err);
+
+/**
  * store_begin() - Begin a transaction; other threads wait
  * store_end() - Commit it, or roll it back if @r is negative
  *

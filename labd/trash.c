@@ -292,6 +292,9 @@ static int purge(struct labd *d, const struct trashed *t, struct lab_err *err)
 			(long long)t->object);
 	else if (!strcmp(t->kind, "image"))
 		io_path(dir, "%s/images/%lld", d->paths.state, (long long)t->object);
+	r = store_sync(d->store, err);
+	if (r < 0)
+		return r;
 	if (*dir)
 		(void)io_remove_tree(AT_FDCWD, dir);
 	disks_collect(d);
@@ -439,6 +442,11 @@ int trash_open(struct labd *d, unsigned int days, uint64_t size, struct lab_err 
 	set_timer(d, 0);
 	trash_expire(d);
 	return 0;
+}
+
+bool trash_keeps(struct labd *d)
+{
+	return d->trash->size;
 }
 
 void trash_close(struct labd *d)

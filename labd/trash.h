@@ -15,6 +15,9 @@
  * and memory_collect() need not know of the trash. An image that something in the trash
  * stands on cannot be destroyed before that.
  *
+ * The memory of what runs is on no disk. So of a lab that runs an automatic snapshot is made
+ * before it is brought down and goes along, unless that is not wanted (labdown.c).
+ *
  * What is older than the trash's age goes, and the oldest as long as all together are larger
  * than its size. A size of 0 is the end of each at once. What labd drops by itself (an
  * automatic snapshot, an image that was built again) never goes through the trash.
@@ -39,6 +42,9 @@ int trash_open(struct labd *d, unsigned int days, uint64_t size, struct lab_err 
 
 /** trash_close() - When no job and no call runs any more */
 void trash_close(struct labd *d);
+
+/** trash_keeps() - Whether what is put in stays at all */
+bool trash_keeps(struct labd *d);
 
 /* Each is called by who has claimed the object, which is free()d; 0, or why it stays */
 int trash_lab(struct labd *d, struct lab *lab, struct lab_err *err);

@@ -91,6 +91,27 @@ int io_write_file(int dirfd, const char *path, const void *data, size_t len, mod
 	return r;
 }
 
+static int sync_file(int dirfd, const char *name)
+{
+	autoclose int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int io_sync_dir(const char *path)
+{
+	autodir DIR *dir = opendir(path);
+	struct dirent *de;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	while (!r && (de = readdir(dir)))
+		if (de->d_type == DT_REG || de->d_type == DT_UNKNOWN)
+			r = sync_file(dirfd(dir), de->d_name);
+	return r < 0 ? r : fsync(dirfd(dir)) < 0 ? -errno : 0;
+}
+
 int io_mkdirs(const char *path, mode_t mode)
 {
 	autofree char *copy = NULL;

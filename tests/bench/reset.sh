@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # reset, up from golden, clone and snapshot of running debian-12 instances that have
 # dirtied 50 MB each, BENCH_INSTANCES=20 of 2 GB nominal; against virsh
-# snapshot-revert and restore, of BENCH_PEERS=3 of the same guests, one after the other
+# snapshot-revert and restore and QEMU's own loadvm, of BENCH_PEERS=3 of the same guests, one after
+# the other
 # TIMEOUT: 7200
 # REQUIRES: root tun dnsmasq curl jq libvirtd virtlogd virsh
 . "${SRCDIR:-.}/tests/lib.sh"
@@ -58,6 +59,12 @@ cpu()
 
 # ---- libvirt: guests of the same image ------------------------------------------------
 
+# monitor GUEST COMMAND: as a hand at QEMU's monitor would
+monitor()
+{
+	virsh -q qemu-monitor-command "$1" --hmp "$2" >/dev/null
+}
+
 agent()
 {
 	virsh -q qemu-agent-command "$1" "$2"
@@ -91,14 +98,15 @@ dirtied()
 		jq -e .return.exited >/dev/null
 }
 
-# VIRSH_REVERT, VIRSH_RESTORE: ms a guest, in the mean
+# VIRSH_REVERT, VIRSH_RESTORE, HAND_LOADVM: ms a guest, in the mean
 virsh_measure()
 {
-	local i start pid revert=0 restore=0
+	local i start pid revert=0 restore=0 loadvm=0
 	virsh_start
 	for ((i = 1; i <= PEERS; i++)); do
 		virsh_guest "p$i"
 		virsh -q snapshot-create-as "p$i" s
+		monitor "p$i" "savevm hand"
 		pid=$(agent "p$i" '{"execute":"guest-exec","arguments":{"path":"/bin/sh",
 			"arg":["-c","yes $(cat /proc/sys/kernel/random/uuid) | head -c 50M >/dev/shm/x"]}}' |
 			jq .return.pid)
@@ -106,14 +114,19 @@ virsh_measure()
 		start=$(now_ms)
 		virsh -q snapshot-revert "p$i" s
 		revert=$((revert + $(now_ms) - start))
+		start=$(now_ms)
+		monitor "p$i" stop
+		monitor "p$i" "loadvm hand"
+		monitor "p$i" cont
+		loadvm=$((loadvm + $(now_ms) - start))
 		virsh -q save "p$i" "$TEST_DIR/p$i.save"
 		start=$(now_ms)
 		virsh -q restore "$TEST_DIR/p$i.save"
 		restore=$((restore + $(now_ms) - start))
 		virsh -q destroy "p$i"
 	done
-	VIRSH_REVERT=$((revert / PEERS)) VIRSH_RESTORE=$((restore / PEERS))
-	say "virsh: revert $VIRSH_REVERT ms, restore $VIRSH_RESTORE ms a guest"
+	VIRSH_REVERT=$((revert / PEERS)) VIRSH_RESTORE=$((restore / PEERS)) HAND_LOADVM=$((loadvm / PEERS))
+	say "virsh: revert $VIRSH_REVERT ms, restore $VIRSH_RESTORE ms; loadvm by hand $HAND_LOADVM ms a guest"
 }
 
 start=$(now_ms)
@@ -174,3 +187,5 @@ labctl rm lab -y >/dev/null
 virsh_measure
 figure_faster reset-all "$(median "${resets[@]}")" virsh-revert $((VIRSH_REVERT * COUNT)) 20 ms "$ROUNDS"
 figure_faster up-all "$(median "${ups[@]}")" virsh-restore $((VIRSH_RESTORE * COUNT)) 10 ms 3
+say "reset against loadvm by hand, which leaves files, links and clocks as they are: $(awk "BEGIN {
+	printf \"%.1f\", $((HAND_LOADVM * COUNT)) / $(median "${resets[@]}") }") x faster"

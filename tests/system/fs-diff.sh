@@ -143,6 +143,7 @@ differs labctl -q diff lab/before after /root/gone/deeper
 check_eq "names" $'a:/root/gone/deeper/\na:/root/gone/deeper/file' "$(cat "$W/out")"
 differs labctl diff lab/before after a/data:
 has "A a/data:p1/here/file"
+grep -q "p0" "$W/out" "$W/err" && fail "a disk is called a partition: $(cat "$W/out" "$W/err")"
 differs labctl diff before lab/after :p1/here
 check_eq "below a path" $'A a/data:p1/here/\nA a/data:p1/here/file' "$(cat "$W/out")"
 check_eq "what was not touched" "" "$(labctl diff lab/before after b:)"
@@ -161,7 +162,7 @@ has "A b:/root/more"
 
 say "a guest that ran"
 differs labctl diff lab/before running
-check_match "a note" "note: a:.*in use when running was made.*only in its memory is not seen" \
+check_match "a note" "note: a, disk root: in use when running was made.*only in its memory is not seen" \
 	"$(cat "$W/err")"
 # what was in its journal is seen; when it ended this was written back
 differs labctl diff lab/before running /root
@@ -178,7 +179,12 @@ check_fails 2 "snapshot is missing" labctl diff /etc
 check_fails 2 "is no path in a guest" labctl diff lab/before after a:etc
 
 say "snapshot diff counts them"
-check_eq "files" "$(labctl -j diff lab/before after a: | jq -s '[.[] | select(.path)] | length')" \
-	"$(labctl -j snapshot diff lab before after | jq '.instances[] | select(.name == "a").files | .added + .removed + .changed')"
-check_match "where their names are" "labctl diff lab/before after" "$(labctl snapshot diff lab before after)"
+check_eq "files" "$(labctl -j diff lab/before after a: | jq -s '[.[] | select(.path and .disk == "root")] | length')" \
+	"$(labctl -j snapshot diff lab before after | jq '.instances[] | select(.name == "a").disks[] | select(.name == "root").files | .added + .removed + .changed')"
+labctl snapshot diff lab before after >"$W/out"
+check_match "of each disk" "root +[0-9.]+ MiB +[0-9]+ added, [0-9]+ removed, [0-9]+ changed" "$(cat "$W/out")"
+check_match "where their names are" "labctl diff lab/before after a/root:" "$(cat "$W/out")"
+check_match "of another disk" "labctl diff lab/before after a/data:" "$(cat "$W/out")"
+differs labctl diff lab/before after a/data:
+check_eq "of b nothing" "" "$(grep '^labctl diff.* b' "$W/out" || true)"
 labctl rm -y lab >/dev/null
