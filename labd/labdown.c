@@ -62,23 +62,32 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 	return r;
 }
 
-/* What runs is nowhere else; that it cannot be kept does not keep anybody from destroying it */
-static void keep_memory(struct labd *d, struct job *job, struct lab *lab)
+/*
+ * What runs is nowhere else; that it cannot be kept does not keep anybody from destroying it.
+ * But who cancels meanwhile, as the end of labd does, wants the lab to stay
+ */
+static int keep_memory(struct labd *d, struct job *job, struct lab *lab, struct lab_err *err)
 {
 	struct keep keep = { .lab = lab, .before = "removal", .force = true };
 	struct lab_err why = LAB_ERR_INIT;
+	int r = 0;
 
-	if (trash_keeps(d) && lab_runs(lab) && snapshot_keep(d, job, &keep, NULL, &why) < 0)
+	if (trash_keeps(d) && lab_runs(lab))
+		r = snapshot_keep(d, job, &keep, NULL, &why);
+	if (job_check(job, err) < 0)
+		return err->code;
+	if (r < 0)
 		job_note(job, "memory is not kept: %s", why.text);
+	return 0;
 }
 
 static int run_down(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct down *w = arg;
-	int r;
+	int r = w->memory ? keep_memory(d, job, w->lab, err) : 0;
 
-	if (w->memory)
-		keep_memory(d, job, w->lab);
+	if (r < 0)
+		return r;
 	lab_set_state(d, w->lab, "stopping", "");
 	r = stop_all(d, job, w, err);
 	if (r < 0) {
