@@ -237,5 +237,8 @@ int freeze_undo(struct labd *d, struct instance *in, int64_t snapshot, struct la
 	for (size_t i = 0; q && i < json_array_size(in->disks); i++)
 		(void)qemu_drop_overlay(q, freeze_node(snapshot, i, node), num_now_us() + CALL_US,
 					NULL);
+	/* one that was to stay stopped, of a snapshot that failed after the freeze */
+	if (q && !strcmp(in->state, "running"))
+		(void)qemu_cont(q, num_now_us() + CALL_US, NULL);
 	return disks_unfreeze(d, in, snapshot, err);
 }

@@ -46,7 +46,7 @@ int freeze_run(struct labd *d, struct job *job, struct instance *const *ins, siz
 
 /**
  * freeze_undo() - Bring an instance's disks back to before a freeze that failed
- * Those that QEMU writes to their overlays already stay as they are.
+ * Those that QEMU writes to their overlays already stay as they are. One that ran runs.
  */
 int freeze_undo(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
 
