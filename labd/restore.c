@@ -205,14 +205,15 @@ static bool is_whole(const struct lab *lab, const struct members *ms)
 
 static void set_time(struct labd *d, const struct restore *restore, struct members *ms)
 {
-	if (is_whole(restore->lab, ms))
+	if (is_whole(restore->lab, ms)) {
 		repair_set_lab_time(d, restore->lab,
 				    restore->repair.clock_now ? 0 : restore->clock);
-	else {
-		restore->lab->repair |= REPAIR_LAB_TIME;
-		for (size_t i = 0; i < ms->n; i++)
-			ms->v[i].set_clock = true;
+		return;
 	}
+	for (size_t i = 0; i < ms->n; i++)
+		ms->v[i].set_clock = true;
+	SCOPED_LOCK(&d->lock);
+	restore->lab->repair |= REPAIR_LAB_TIME;
 }
 
 /* Neither what they were nor what they are to be */
