@@ -80,8 +80,15 @@ static int go_on(struct member *m)
 	return 0;
 }
 
-/* All run: what they need not wait for */
 static int repair(struct member *m)
+{
+	if (!m->runs || !instance_running(m->in))
+		return 0;
+	return repair_guest(m->in, m->repair, m->set_clock, m->job, &m->err);
+}
+
+/* All run: what they need not wait for */
+static int show(struct member *m)
 {
 	struct instance *in = m->in;
 
@@ -90,7 +97,7 @@ static int repair(struct member *m)
 	disks_sweep(m->d, in);
 	watch_guest(m->d, in);
 	instance_set_state(m->d, in, "running", "");
-	return repair_guest(in, m->repair, m->set_clock, m->job, &m->err);
+	return 0;
 }
 
 static int settle(struct member *m)
@@ -133,7 +140,8 @@ static void unmark(struct labd *d, struct lab *lab, int64_t at)
 	(void)lab_save(d, lab, NULL);
 }
 
-void restore_repaired(struct labd *d, struct lab *lab)
+/* In the store: nothing is left to be done in its members */
+static void repaired(struct labd *d, struct lab *lab)
 {
 	pthread_mutex_lock(&d->lock);
 	lab->repair = 0;
@@ -271,6 +279,16 @@ static void spend(struct labd *d, struct lab *lab, const struct members *ms, int
 	(void)snapshot_drop(d, lab, snapshot, NULL);
 }
 
+/* What is to be done in them; then until they are ready */
+static int repair_all(struct members *ms, struct labd *d, struct lab *lab, struct lab_err *err)
+{
+	(void)members_each(ms, repair, NULL);
+	/* not what was cancelled, or failed: the user knows of that */
+	repaired(d, lab);
+	/* all but those that could not be repaired, of which this tells as well */
+	return members_each(ms, settle, err);
+}
+
 static int run(struct members *ms, struct labd *d, struct job *job, const struct restore *restore,
 	       struct lab_err *err)
 {
@@ -281,12 +299,28 @@ static int run(struct members *ms, struct labd *d, struct job *job, const struct
 	if (!r)
 		spend(d, restore->lab, ms, restore->snapshot);
 	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
-	late = members_each(ms, repair, r < 0 ? NULL : err);
-	/* not what was cancelled, or failed: the user knows of that */
-	restore_repaired(d, restore->lab);
-	if (!late)
-		late = members_each(ms, settle, r < 0 ? NULL : err);
+	(void)members_each(ms, show, NULL);
+	late = repair_all(ms, d, restore->lab, r < 0 ? NULL : err);
 	return r < 0 ? r : late;
+}
+
+int restore_finish(struct labd *d, struct job *job, const struct restore *restore,
+		   struct lab_err *err)
+{
+	struct members ms;
+	int r = members_new(&ms, d, job, restore->ins, restore->n, 0, err);
+
+	for (size_t i = 0; i < ms.n; i++) {
+		struct member *m = &ms.v[i];
+
+		m->runs = !strcmp(m->in->state, "running");
+		m->set_clock = restore->lab->repair & REPAIR_LAB_TIME;
+		m->repair = &restore->repair;
+	}
+	if (!r)
+		r = repair_all(&ms, d, restore->lab, err);
+	members_end(&ms);
+	return r;
 }
 
 int restore_run(struct labd *d, struct job *job, const struct restore *restore, struct lab_err *err)
@@ -313,7 +347,7 @@ int restore_run(struct labd *d, struct job *job, const struct restore *restore, 
 	else if (lab->restore) {
 		/* or it would be tried at each start, on top of what was done since */
 		unmark(d, lab, lab->at);
-		restore_repaired(d, lab);
+		repaired(d, lab);
 	}
 	members_end(&ms);
 	return r;

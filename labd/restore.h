@@ -50,11 +50,12 @@ struct restore {
 	struct repair repair;
 };
 
-/** restore_repaired() - In the store: nothing is left to be done in its members */
-void restore_repaired(struct labd *d, struct lab *lab);
-
 /** restore_run() - Do it; waits until their probes succeed again */
 int restore_run(struct labd *d, struct job *job, const struct restore *restore,
 		struct lab_err *err);
+
+/** restore_finish() - Of one that an earlier labd has done but for the repair: @ins run already */
+int restore_finish(struct labd *d, struct job *job, const struct restore *restore,
+		   struct lab_err *err);
 
 #endif

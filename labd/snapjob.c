@@ -227,26 +227,19 @@ int snapjob_restore(struct labd *d, const char *lab, const char *name, const str
 	return start_named(d, lab, name, "restore", run_restore, repair, ret_job, err);
 }
 
-/* All ran again already: clocks, seeds, repair commands */
+/* All ran again already: clocks, seeds, repair commands, and until they are ready */
 static int run_repair(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	autoinstances struct instances ins = { 0 };
 	const struct snap *s = arg;
-	bool clock = s->lab->repair & REPAIR_LAB_TIME;
-	int r = take_members(d, job, s, &ins, err);
+	struct restore restore = { .lab = s->lab, .repair = s->repair };
+	int late, r = take_members(d, job, s, &ins, err);
 
-	for (size_t i = 0; i < ins.n; i++) {
-		struct lab_err why = LAB_ERR_INIT;
-		struct instance *in = ins.v[i];
-		int late = in->guest && !strcmp(in->state, "running")
-				   ? repair_guest(in, &s->repair, clock, job, &why)
-				   : 0;
-
-		if (late < 0 && !r)
-			r = lab_fail(err, late, "instance %s: %s", in->name, why.text);
-	}
-	restore_repaired(d, s->lab);
-	return r;
+	/* one that is gone keeps nobody else from it */
+	restore.ins = ins.v;
+	restore.n = ins.n;
+	late = restore_finish(d, job, &restore, r < 0 ? NULL : err);
+	return r < 0 ? r : late;
 }
 
 void snapjob_resume(struct labd *d, struct lab *lab)
