@@ -97,6 +97,14 @@ static bool take_news(struct labd *d, struct instance *in, bool *ret_booted)
 	return news;
 }
 
+/* It has not said: who comes next is to ask */
+static void ask_again(struct labd *d, struct instance *in)
+{
+	SCOPED_LOCK(&d->lock);
+	if (in->guest)
+		in->guest->unasked = true;
+}
+
 int bootid_notice(struct labd *d, struct job *job, struct instance *in, struct lab_err *err)
 {
 	bool booted = false;
@@ -107,6 +115,8 @@ int bootid_notice(struct labd *d, struct job *job, struct instance *in, struct l
 	r = booted ? 1 : bootid_unseen(d, job, in, err);
 	if (r > 0)
 		services_forget(d, in);
+	if (r < 0)
+		ask_again(d, in);
 	return MIN(r, 0);
 }
 
