@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define OPT_FORCE 1 /* -f is --from */
+#define OPT_FORCE CLI_OPT_OWN /* -f is --from */
 #define FORCE_HELP "even if an instance runs guests of its own on AMD's KVM\n"
 
 /* POST /v1/labs/LAB/WHAT, and wait for the job */

@@ -166,7 +166,7 @@ static int run_verb(struct cli *cli, int n, char **args, bool yes)
 		return cli_nargs(cli, n, 1, 1) ? empty(cli, yes) : CLI_USAGE;
 	if (!strcmp(verb, "rm"))
 		return cli_nargs(cli, n, 2, MAX_ITEMS) ? remove_items(cli, args + 1, n - 1, yes)
-						  : CLI_USAGE;
+						       : CLI_USAGE;
 	if (strcmp(verb, "restore") != 0)
 		return cli_usage(cli, "unknown verb '%s'", verb);
 	return cli_nargs(cli, n, 2, 3) ? cli_end(cli, restore(cli, args[1], n > 2 ? args[2] : NULL))

@@ -67,7 +67,7 @@ int trashjob_remove(struct labd *d, int64_t id, int64_t *ret_job, struct lab_err
 	if (r < 0 || !json_array_size(items))
 		return r;
 	SCOPED_LOCK(&d->lock);
-	*ret_job = job_start(job_new(d, "trash-remove", "", "", run_remove, json_incref(items),
-				     free_items));
+	*ret_job = job_start(
+		job_new(d, "trash-remove", "", "", run_remove, json_incref(items), free_items));
 	return 0;
 }
