@@ -355,10 +355,10 @@ static struct waiter *find_waiter(const void *arg, struct live **ret)
 
 	LIST_FOREACH(l, &lives.all, link)
 		SLIST_FOREACH(w, &l->waiters, link)
-	if (w->arg == arg) {
-		*ret = l;
-		return w;
-	}
+			if (w->arg == arg) {
+				*ret = l;
+				return w;
+			}
 	return NULL;
 }
 

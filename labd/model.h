@@ -257,8 +257,7 @@ unsigned int lab_host_id(struct labd *d, const struct lab *lab);
 const json_t *instance_spec(const struct instance *in);
 /** instance_applied() - What that was when it was started last, borrowed, or NULL */
 json_t *instance_applied(const struct instance *in);
-/** instance_other_image() - Whether its disks stand on an image that is not the one it is to have
- */
+/** instance_other_image() - Whether its disks stand on another image than it is to have */
 bool instance_other_image(const struct instance *in);
 int instance_save(struct labd *d, struct instance *in, struct lab_err *err);
 /**

@@ -39,8 +39,10 @@ int io_write_all(int fd, const void *data, size_t len);
  */
 int io_write_file(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
 
-/** io_sync_dir() - Bring the files in a directory, and their names, to the disk; 0 or negative
- * errno */
+/**
+ * io_sync_dir() - Bring the files in a directory, and their names, to the disk
+ * Return: 0 or negative errno
+ */
 int io_sync_dir(const char *path);
 
 /**
