@@ -166,8 +166,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 
 	(void)source;
 	log_info("signal %u: ending; guests go on", si->ssi_signo);
+	d->ending = true; /* which who is cancelled may look at */
 	jobs_cancel_all(d);
-	d->ending = true;
 	return 0;
 }
 

@@ -280,11 +280,15 @@ static void spend(struct labd *d, struct lab *lab, const struct members *ms, int
 }
 
 /* What is to be done in them; then until they are ready */
-static int repair_all(struct members *ms, struct labd *d, struct lab *lab, struct lab_err *err)
+static int repair_all(struct members *ms, struct labd *d, struct job *job, struct lab *lab,
+		      struct lab_err *err)
 {
-	(void)members_each(ms, repair, NULL);
-	/* not what was cancelled, or failed: the user knows of that */
-	repaired(d, lab);
+	int r = members_each(ms, repair, NULL);
+
+	/* what the end of labd cuts off the next one does; of what was cancelled, or failed, the
+	 * user knows */
+	if (!r || !job_cancelled(job) || !d->ending)
+		repaired(d, lab);
 	/* all but those that could not be repaired, of which this tells as well */
 	return members_each(ms, settle, err);
 }
@@ -300,7 +304,7 @@ static int run(struct members *ms, struct labd *d, struct job *job, const struct
 		spend(d, restore->lab, ms, restore->snapshot);
 	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
 	(void)members_each(ms, show, NULL);
-	late = repair_all(ms, d, restore->lab, r < 0 ? NULL : err);
+	late = repair_all(ms, d, job, restore->lab, r < 0 ? NULL : err);
 	return r < 0 ? r : late;
 }
 
@@ -318,7 +322,7 @@ int restore_finish(struct labd *d, struct job *job, const struct restore *restor
 		m->repair = &restore->repair;
 	}
 	if (!r)
-		r = repair_all(&ms, d, restore->lab, err);
+		r = repair_all(&ms, d, job, restore->lab, err);
 	members_end(&ms);
 	return r;
 }
