@@ -7,6 +7,8 @@
 #include "labd/snapshot.h"
 #include "lib/util.h"
 
+/* Not at once: what has labd started needs the lab for itself */
+#define FIRST_US (60 * 1000000ULL)
 #define PERIOD_US (3600 * 1000000ULL)
 #define ACCURACY_US (600 * 1000000ULL) /* wake up when something else does */
 
@@ -32,18 +34,20 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 	struct labd *d = arg;
 	struct lab *lab;
 
+	(void)usec;
 	pthread_mutex_lock(&d->lock);
 	TAILQ_FOREACH(lab, &d->labs, link)
 		if (!lab->job && snapshot_expired(lab, 0))
 			expire_lab(d, lab);
 	pthread_mutex_unlock(&d->lock);
-	(void)sd_event_source_set_time(source, usec + PERIOD_US);
+	(void)sd_event_source_set_time_accuracy(source, ACCURACY_US);
+	(void)sd_event_source_set_time_relative(source, PERIOD_US);
 	return 0;
 }
 
 int expire_open(struct labd *d, struct lab_err *err)
 {
-	int r = sd_event_add_time_relative(d->event, &d->expiry, CLOCK_BOOTTIME, 0, ACCURACY_US,
+	int r = sd_event_add_time_relative(d->event, &d->expiry, CLOCK_BOOTTIME, FIRST_US, 1,
 					   on_timer, d);
 
 	if (r >= 0)

@@ -3,7 +3,7 @@
  * expire.h - automatic snapshots that are too old go
  *
  * Making one drops others (snapshot_keep()). In a lab in which nothing is done any more
- * they would stay for ever: so they are looked at when labd starts, and each hour. A lab
+ * they would stay for ever: so they are looked at a minute after labd starts, and each hour. A lab
  * that is busy then has its turn an hour later.
  */
 #ifndef LABD_EXPIRE_H

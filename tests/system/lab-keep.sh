@@ -85,7 +85,7 @@ labd_stop
 sqlite3 "$LABD_STATE/labd.db" "UPDATE snapshots SET created = created - 8 * 86400"
 labd_start
 expired() { [ "$(api GET /v1/labs/lab/snapshots | jq -r '.[].name')" = mine ]; }
-wait_for "the old ones to go" 20 expired
+wait_for "the old ones to go, a minute after the start" 120 expired
 check_eq "what expired it" expire "$(api GET /v1/jobs | jq -r '.[0].kind')"
 labctl down -k lab
 labctl rm -y lab
