@@ -10,7 +10,7 @@
 
 static int list(struct request *q)
 {
-	q->result = trash_json(q->d, &q->err);
+	q->result = trash_json(q->d, 0, &q->err);
 	return q->result ? 0 : q->err.code;
 }
 

@@ -85,12 +85,22 @@ static int read_list(struct labd *d, int64_t id, struct list *ret, struct lab_er
 		"i", id);
 }
 
-json_t *trash_json(struct labd *d, struct lab_err *err)
+static int read_one(struct labd *d, int64_t id, struct list *ret, struct lab_err *err)
+{
+	int r = read_list(d, id, ret, err);
+
+	if (!r && (!id || !ret->n))
+		r = lab_fail(err, -ENOENT, "there is no %lld in the trash: labctl trash ls",
+			     (long long)id);
+	return r;
+}
+
+json_t *trash_json(struct labd *d, int64_t id, struct lab_err *err)
 {
 	autolist struct list l = { 0 };
 	json_t *all;
 
-	if (read_list(d, 0, &l, err) < 0)
+	if ((id ? read_one(d, id, &l, err) : read_list(d, 0, &l, err)) < 0)
 		return NULL;
 	all = json_array();
 	for (size_t i = 0; i < l.n; i++)
@@ -359,14 +369,9 @@ int trash_remove(struct labd *d, int64_t id, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->trash->lock);
 	autolist struct list l = { 0 };
-	int r = read_list(d, id, &l, err);
+	int r = read_one(d, id, &l, err);
 
-	if (r < 0)
-		return r;
-	if (!id || !l.n)
-		return lab_fail(err, -ENOENT, "there is no %lld in the trash: labctl trash ls",
-				(long long)id);
-	return purge(d, &l.v[0], err);
+	return r < 0 ? r : purge(d, &l.v[0], err);
 }
 
 int trash_restore(struct labd *d, int64_t id, const char *name, json_t **ret, struct lab_err *err)
@@ -384,13 +389,10 @@ int trash_restore(struct labd *d, int64_t id, const char *name, json_t **ret, st
 	SCOPED_LOCK(&d->trash->lock);
 	autolist struct list l = { 0 };
 	const struct trashed *t;
-	int r = read_list(d, id, &l, err);
+	int r = read_one(d, id, &l, err);
 
 	if (r < 0)
 		return r;
-	if (!id || !l.n)
-		return lab_fail(err, -ENOENT, "there is no %lld in the trash: labctl trash ls",
-				(long long)id);
 	t = &l.v[0];
 	name = name && *name ? name : t->name;
 	if (!name_valid(name))

@@ -60,8 +60,11 @@ int trash_instance_rows(struct labd *d, const struct instance *in, const json_t 
 /** trash_expire() - Remove what is too old, or too much */
 void trash_expire(struct labd *d);
 
-/** trash_json() - What is in it, oldest first (docs/api.md); new reference, or NULL */
-json_t *trash_json(struct labd *d, struct lab_err *err);
+/**
+ * trash_json() - What is in it, oldest first (docs/api.md), or only @id if that is not 0
+ * Return: new reference; NULL also if there is no @id
+ */
+json_t *trash_json(struct labd *d, int64_t id, struct lab_err *err);
 
 /**
  * trash_restore() - Have something again

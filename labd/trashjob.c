@@ -44,28 +44,15 @@ static void free_items(void *arg)
 	json_decref(arg);
 }
 
-/* Leave only the one with @id in @items: -ENOENT if it is not among them */
-static int pick(json_t *items, int64_t id, struct lab_err *err)
-{
-	for (size_t i = json_array_size(items); i--;)
-		if (json_integer_value(json_object_get(json_array_get(items, i), "id")) != id)
-			json_array_remove(items, i);
-	return json_array_size(items)
-		       ? 0
-		       : lab_fail(err, -ENOENT, "there is no %lld in the trash: labctl trash ls",
-				  (long long)id);
-}
-
 int trashjob_remove(struct labd *d, int64_t id, int64_t *ret_job, struct lab_err *err)
 {
-	autojson json_t *items = trash_json(d, err);
-	int r = items ? 0 : err->code;
+	autojson json_t *items = trash_json(d, id, err);
 
-	if (!r && id)
-		r = pick(items, id, err);
 	*ret_job = 0;
-	if (r < 0 || !json_array_size(items))
-		return r;
+	if (!items)
+		return err->code;
+	if (!json_array_size(items))
+		return 0;
 	SCOPED_LOCK(&d->lock);
 	*ret_job = job_start(
 		job_new(d, "trash-remove", "", "", run_remove, json_incref(items), free_items));
