@@ -285,9 +285,11 @@ static int bring_suspended(struct labd *d, struct job *job, struct up *u,
 				"lab %s is suspended: labctl up %s goes on where it was, labctl"
 				" reset %s takes all of it back",
 				u->lab->name, u->lab->name, u->lab->name);
-	if (!u->reset && golden_fits(d, u->lab, ins, id, &why) < 0)
+	if (!u->reset && golden_fits(d, u->lab, ins, id, &why) < 0) {
 		job_note(job, "the suspended state is not used: %s", why.text);
-	else if (!u->reset) {
+		return snapshot_set_aside(d, job, u->lab, id, err);
+	}
+	if (!u->reset) {
 		add_instances(job, ins);
 		/* a boot or a restore in between has left disks that nobody else has */
 		r = snapshot_keep(d, job, &(struct keep){ u->lab, "up", ins, 0, true }, NULL, err) ?:

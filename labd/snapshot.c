@@ -380,6 +380,31 @@ int snapshot_keep(struct labd *d, struct job *job, const struct keep *keep, int6
 	return r < 0 ? r : keep_these(d, job, keep, keep->ins ?: &all, ret_id, err);
 }
 
+int snapshot_set_aside(struct labd *d, struct job *job, struct lab *lab, int64_t id,
+		       struct lab_err *err)
+{
+	char name[NAME_MAX_LEN + 1];
+	struct snapshot *sn;
+
+	auto_name(d, lab, SNAPSHOT_SUSPENDED, name);
+	if (store_run(d->store, err, "UPDATE snapshots SET kind = 'auto', name = ? WHERE id = ?",
+		      "si", name, id) < 0)
+		return err->code;
+	pthread_mutex_lock(&d->lock);
+	sn = model_snapshot_id(lab, id);
+	if (sn) {
+		events_emit(d, "snapshot", "remove", lab->name, sn->name, NULL,
+			    json_pack("{s:I s:s}", "id", (json_int_t)id, "name", sn->name));
+		snprintf(sn->name, sizeof(sn->name), "%s", name);
+		snprintf(sn->kind, sizeof(sn->kind), "auto");
+		events_emit(d, "snapshot", "add", lab->name, sn->name, NULL,
+			    snapshot_json(lab, sn));
+	}
+	pthread_mutex_unlock(&d->lock);
+	job_note(job, "it is kept as snapshot %s", name);
+	return 0;
+}
+
 /* ---- removing and restoring --------------------------------------------------------- */
 
 void snapshot_leave(struct labd *d, struct lab *lab, int64_t id)

@@ -14,7 +14,8 @@
  *		transaction (golden.h)
  *	auto	made by labd before it drops what runs or what disks have; the newest
  *		SNAPSHOT_KEPT of them stay, for SNAPSHOT_DAYS at most
- *	suspended  the running state of a lab that was suspended; gone when it is resumed
+ *	suspended  the running state of a lab that was suspended; gone when it is resumed, and
+ *		an automatic one when it cannot be
  *
  * The specification of the lab is part of a snapshot: restoring it brings forwards,
  * links and probes of its members back as well.
@@ -107,6 +108,15 @@ struct keep {
  */
 int snapshot_keep(struct labd *d, struct job *job, const struct keep *keep, int64_t *ret_id,
 		  struct lab_err *err);
+
+/**
+ * snapshot_set_aside() - Make what was suspended an automatic one, with another name
+ *
+ * For one that cannot go on: its disks, and perhaps on another machine its memory, are
+ * still somebody's work.
+ */
+int snapshot_set_aside(struct labd *d, struct job *job, struct lab *lab, int64_t id,
+		       struct lab_err *err);
 
 /**
  * snapshot_expired() - An automatic one that is too old, or one too many; the lock is held

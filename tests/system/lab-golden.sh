@@ -102,6 +102,16 @@ check_eq "mark" ram "$(guest a cat /run/mark)"
 api GET /v1/labs/lab/snapshots | jq -e 'map(select(.kind == "suspended")) == []' >/dev/null ||
 	fail "the suspended state is still there"
 
+say "what cannot go on is kept"
+labctl suspend lab
+sed -i 's/b: { image: tiny, memory: 144M/b: { image: tiny, memory: 128M/' "$TEST_DIR/lab.yaml"
+labctl up "$TEST_DIR/lab.yaml"
+last_job 'suspended state is not used: memory of instance b'
+check_fails 1 "" guest a test -e /run/mark
+labctl snapshot restore lab "$(api GET /v1/labs/lab/snapshots | jq -r '.[] | select(.name | startswith("auto-suspended-")) | .name')"
+check_eq "mark" ram "$(guest a cat /run/mark)"
+sed -i 's/b: { image: tiny, memory: 128M/b: { image: tiny, memory: 144M/' "$TEST_DIR/lab.yaml"
+
 # ---- clocks: they go on, unless they are asked not to
 behind() { echo $(($(date +%s) - $(guest a date +%s))); }
 labctl golden lab
