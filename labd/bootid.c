@@ -135,8 +135,9 @@ static void answered(struct labd *d, struct guest *g, int r)
 	struct instance *in;
 
 	pthread_mutex_lock(&d->lock);
-	in = model_instance_of(d, g);
-	if (r > 0 && g->unasked)
+	/* a job has asked it first, and has dealt with the answer */
+	in = g->unasked ? model_instance_of(d, g) : NULL;
+	if (in && r > 0)
 		g->booted = true;
 	if (r >= 0)
 		g->unasked = false;

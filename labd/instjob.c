@@ -357,7 +357,9 @@ void labjob_probe(struct labd *d, struct instance *in)
 {
 	int64_t job;
 
-	(void)start_action(d, in, find_action("probe"), false, &job, NULL);
+	if (in->guest)
+		in->guest->unprobed = start_action(d, in, find_action("probe"), false, &job,
+						   NULL) < 0;
 }
 
 void labjob_ended(struct labd *d, struct instance *in)

@@ -80,7 +80,10 @@ int labjob_remove_instance(struct labd *d, const char *lab_name, const char *nam
 int labjob_rename(struct labd *d, const char *lab, const char *name, const char *to,
 		  struct lab_err *err);
 
-/** labjob_probe() - Probe a running instance again, after an adoption; the lock is held */
+/**
+ * labjob_probe() - Probe a running instance again, after an adoption; the lock is held
+ * If another job has the lab, it is begun with when that has ended (watch.c).
+ */
 void labjob_probe(struct labd *d, struct instance *in);
 
 /** labjob_booted() - A running guest has booted again by itself; the lock is held */

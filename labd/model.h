@@ -45,6 +45,7 @@ struct image {
  *
  * @booted:	the guest has booted again by itself, and nobody has dealt with that yet
  * @unasked:	it was adopted, and has not yet said whether it has booted meanwhile
+ * @unprobed:	it was to be probed while another job held its lab
  * @why:	QEMU paused it by itself, for this reason; "" otherwise
  *
  * The instance holds one; whoever talks to the guest outside a claim
@@ -56,7 +57,7 @@ struct guest {
 	struct qmp *qmp, *events;
 	struct agent *agent;
 	sd_event_source *on_exit, *on_event;
-	bool booted, unasked;
+	bool booted, unasked, unprobed;
 	char why[200];
 };
 

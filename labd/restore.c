@@ -4,6 +4,7 @@
 #include "labd/restore.h"
 
 #include "labd/boot.h"
+#include "labd/bootid.h"
 #include "labd/disk.h"
 #include "labd/load.h"
 #include "labd/memory.h"
@@ -308,6 +309,20 @@ static int run(struct members *ms, struct labd *d, struct job *job, const struct
 	return r < 0 ? r : late;
 }
 
+/* One that has booted since is not what was restored: it is begun with anew after this job */
+static int ask_boot(struct member *m)
+{
+	int r = m->runs ? bootid_unseen(m->d, m->job, m->in, &m->err) : 0;
+
+	if (r <= 0)
+		return r;
+	m->runs = false;
+	SCOPED_LOCK(&m->d->lock);
+	if (m->in->guest)
+		m->in->guest->booted = true;
+	return 0;
+}
+
 int restore_finish(struct labd *d, struct job *job, const struct restore *restore,
 		   struct lab_err *err)
 {
@@ -321,8 +336,10 @@ int restore_finish(struct labd *d, struct job *job, const struct restore *restor
 		m->set_clock = restore->lab->repair & REPAIR_LAB_TIME;
 		m->repair = &restore->repair;
 	}
-	if (!r)
+	if (!r) {
+		(void)members_each(&ms, ask_boot, NULL);
 		r = repair_all(&ms, d, job, restore->lab, err);
+	}
 	members_end(&ms);
 	return r;
 }

@@ -155,6 +155,15 @@ void watch_guest(struct labd *d, struct instance *in)
 	loop_post(d, attach, g);
 }
 
+/* What was to be done while another job had claimed it */
+static void catch_up(struct labd *d, struct instance *in)
+{
+	if (in->guest->unprobed)
+		labjob_probe(d, in);
+	else
+		show_booted(d, in);
+}
+
 static void recheck(struct labd *d, void *arg)
 {
 	struct instance *in;
@@ -168,7 +177,7 @@ static void recheck(struct labd *d, void *arg)
 				if (ended(in->guest))
 					labjob_ended(d, in);
 				else
-					show_booted(d, in);
+					catch_up(d, in);
 			}
 }
 
