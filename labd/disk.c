@@ -89,14 +89,18 @@ void disks_sweep(struct labd *d, const struct instance *in)
 {
 	char path[IO_PATH], dir[IO_PATH];
 	autodir DIR *list = opendir(instance_dir(d, in, dir));
+	bool synced = false;
 	struct dirent *de;
 
-	if (store_sync(d->store, NULL) < 0)
-		return;
-	while (list && (de = readdir(list)))
-		if (strstr(de->d_name, ".qcow2") &&
-		    !layer_known(d, io_path(path, "%s/%s", dir, de->d_name)))
-			unlink(path);
+	while (list && (de = readdir(list))) {
+		if (!strstr(de->d_name, ".qcow2") ||
+		    layer_known(d, io_path(path, "%s/%s", dir, de->d_name)))
+			continue;
+		if (!synced && store_sync(d->store, NULL) < 0)
+			return;
+		synced = true;
+		unlink(path);
+	}
 }
 
 static bool has_disk(const struct instance *in, const char *name)

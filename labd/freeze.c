@@ -55,9 +55,9 @@ static int check_nested(struct member *m, struct qmp *q)
 	if (!r)
 		return 0;
 	if (m->force) {
-		job_note(m->job,
-			 "instance %s ran guests of its own when it was saved. " NESTED_DANGER,
-			 m->in->name);
+		job_note(m->job, "instance %s %s guests of its own when it was saved. " NESTED_DANGER,
+			 m->in->name, r < 0 ? "perhaps ran" : "ran");
+		m->err = (struct lab_err)LAB_ERR_INIT;
 		return 0;
 	}
 	return r < 0 ? lab_wrap(&m->err, r, "whether it runs guests of its own is not known")
