@@ -58,6 +58,8 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 	}
 	if (!cli_nargs(cli, argc - optind, 1, 1))
 		return CLI_USAGE;
+	if (strchr(argv[optind], '/') && !memory)
+		return cli_usage(cli, "--no-memory is of a lab: an instance has to be stopped");
 	if (strchr(argv[optind], '/'))
 		return remove_instance(cli, argv[optind], yes);
 	return remove_lab(cli, argv[optind], yes, memory);
@@ -67,7 +69,9 @@ const struct command cmd_rm = {
 	.name = "rm",
 	.args = "LAB|LAB/INSTANCE [--yes] [--no-memory]",
 	.summary = "Destroy a lab, or one instance, with its disks",
-	.details = "A lab is brought down first; an instance has to be stopped already.\n\n"
+	.details = "A lab is brought down first; an instance has to be stopped already.\n"
+		   "Both can be had again: labctl trash. What is larger than the trash may be\n"
+		   "(labd --trash-size) is gone at once.\n\n"
 		   "  -y, --yes        do not ask (labctl asks on a terminal only)\n"
 		   "  -n, --no-memory  of a lab that runs: do not keep what only its memory has\n\n"
 		   "Example:\n  labctl rm demo\n",

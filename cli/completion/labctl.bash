@@ -154,8 +154,9 @@ _labctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--socket | -t | --timeout | --from | -e | --env | -F | --format | -n | --lines | --tail | --only | --out | -w | --write) ((i++)) || true ;;
+		--socket | -t | --timeout | --from | -e | --env | -F | --format | --lines | --tail | --only | --out | -w | --write) ((i++)) || true ;;
 		--) [ "$command" != exec ] || return 0 ;;
+		-n) [ "$command" = rm ] || ((i++)) || true ;;
 		-*) ;;
 		*)
 			if [ -z "$command" ]; then
