@@ -7,7 +7,8 @@
  * An image is a directory: disk.qcow2, manifest.json, build.log and, if it
  * boots directly, vmlinuz and initrd.img. It is made under another name in
  * the same file system, synced, and renamed: it exists whole or not at all.
- * Once made it is never written again (mode 0444).
+ * One that is imported is synced after that, as a copied file would be. Once
+ * made it is never written again (mode 0444).
  *
  * The functions here know directories, not names or users of images: labd
  * keeps those. All of them block and are called from jobs. Work on foreign
@@ -88,10 +89,21 @@ int image_inspect_part(int fd, unsigned int allow, struct image_header *ret, str
  *		is handed to the converter
  * @dir:	directory to make; must not exist; its parent does
  *
+ * It can be read then, but is not on the disk: that is image_sync()'s part.
+ *
  * Return: 0 or negative errno; on failure nothing is left
  */
 int image_import(int fd, const char *format, const char *dir, const struct image_progress *progress,
 		 struct lab_err *err);
+
+/** image_sync() - Wait until an image's files and names are on the disk; 0 or negative errno */
+int image_sync(const char *dir, struct lab_err *err);
+
+/**
+ * image_verify() - Whether an image that was perhaps not synced has arrived as it was written
+ * Return: 0, -EUCLEAN it has not, or negative errno
+ */
+int image_verify(const char *dir, struct lab_err *err);
 
 /**
  * image_export() - Write an image's disk as one file

@@ -14,6 +14,9 @@
  * someone who writes to it at the same time; the converter only reads, as
  * the same user, and a backing file added meanwhile is ruled out by
  * "backing=" (null) in its options.
+ *
+ * Nothing is synced here: the image can be read while the disk still writes.
+ * image_settle() in labd waits for that before anything stands on it.
  */
 #define _GNU_SOURCE
 #include "images/recipe.h"
@@ -75,6 +78,13 @@ static int source_options(char *buf, size_t size, int fd, const char *format)
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
+static int write_new(const char *path, const char *text)
+{
+	autoclose int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+
+	return fd < 0 ? -errno : io_write_all(fd, text, strlen(text));
+}
+
 static int write_manifest(const char *tmp, const char *dir, const struct image_header *header,
 			  struct lab_err *err)
 {
@@ -93,8 +103,6 @@ static int write_manifest(const char *tmp, const char *dir, const struct image_h
 	r = digest_fd(fd, sha, err);
 	if (r < 0)
 		return r;
-	if (fsync(fd) < 0)
-		return lab_fail_errno(err, -errno, "%s", path);
 	manifest = json_pack("{ss ss ss sI ss ss s{ss sI} s[]}", "name", slash ? slash + 1 : dir,
 			     "recipe", "", "from", "", "size", (json_int_t)header->size, "boot",
 			     "firmware", "cmdline", "", "disk", "sha256", sha, "size",
@@ -102,8 +110,7 @@ static int write_manifest(const char *tmp, const char *dir, const struct image_h
 	text = manifest ? json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
 	if (!text)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	r = io_write_file(AT_FDCWD, io_path(path, "%s/manifest.json", tmp), text, strlen(text),
-			  0444);
+	r = write_new(io_path(path, "%s/manifest.json", tmp), text);
 	return r < 0 ? lab_fail_errno(err, r, "%s", path) : 0;
 }
 
@@ -125,8 +132,8 @@ int image_import(int fd, const char *format, const char *dir, const struct image
 	r = convert(source, "qcow2", io_path(disk, "%s/disk.qcow2", tmp), progress, err);
 	if (!r)
 		r = write_manifest(tmp, dir, &header, err);
-	if (!r)
-		r = image_commit(tmp, dir, err);
+	if (!r && renameat2(AT_FDCWD, tmp, AT_FDCWD, dir, RENAME_NOREPLACE) < 0)
+		r = lab_fail_errno(err, -errno, "%s", dir);
 	if (r < 0)
 		io_remove_tree(AT_FDCWD, tmp);
 	return lab_wrap(err, r, "import");

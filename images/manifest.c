@@ -46,21 +46,36 @@ int image_begin(const char *dir, char *tmp, struct lab_err *err)
 	return 0;
 }
 
-int image_commit(const char *tmp, const char *dir, struct lab_err *err)
+static int sync_parent(const char *dir)
 {
 	char parent[IO_PATH], *slash;
-	autoclose int fd = -EBADF, self = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autoclose int fd = -EBADF;
 
 	io_path(parent, "%s", dir);
 	slash = strrchr(parent, '/');
 	if (slash)
 		*slash = '\0';
 	fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (self < 0 || fd < 0 || fsync(self) < 0)
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int image_commit(const char *tmp, const char *dir, struct lab_err *err)
+{
+	autoclose int self = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (self < 0 || fsync(self) < 0)
 		return lab_fail_errno(err, -errno, "%s", tmp);
-	if (renameat2(AT_FDCWD, tmp, AT_FDCWD, dir, RENAME_NOREPLACE) < 0 || fsync(fd) < 0)
-		return lab_fail_errno(err, -errno, "%s", dir);
-	return 0;
+	r = renameat2(AT_FDCWD, tmp, AT_FDCWD, dir, RENAME_NOREPLACE) < 0 ? -errno
+									  : sync_parent(dir);
+	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
+}
+
+int image_sync(const char *dir, struct lab_err *err)
+{
+	int r = io_sync_dir(dir) ?: sync_parent(dir);
+
+	return r < 0 ? lab_fail_errno(err, r, "%s", dir) : 0;
 }
 
 int image_manifest(const char *dir, json_t **ret, struct lab_err *err)
@@ -75,4 +90,21 @@ int image_manifest(const char *dir, json_t **ret, struct lab_err *err)
 		return lab_fail_errno(err, r, "%s", path);
 	r = jsonl_parse(text, len, ret);
 	return r < 0 ? lab_fail(err, r, "%s is damaged: not JSON", path) : 0;
+}
+
+int image_verify(const char *dir, struct lab_err *err)
+{
+	char path[IO_PATH], sha[DIGEST_HEX];
+	autoclose int fd = open(io_path(path, "%s/disk.qcow2", dir), O_RDONLY | O_CLOEXEC);
+	autojson json_t *manifest = NULL;
+	int r = image_manifest(dir, &manifest, err);
+
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return lab_fail_errno(err, -errno, "%s", path);
+	r = digest_fd(fd, sha, err);
+	if (!r && strcmp(sha, recipe_str(json_object_get(manifest, "disk"), "sha256")))
+		r = lab_fail(err, -EUCLEAN, "%s is not what the image's manifest says", path);
+	return r;
 }

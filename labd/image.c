@@ -53,8 +53,8 @@ int image_save(struct labd *d, struct image *im, struct lab_err *err)
 	int64_t r = store_run(d->store, err,
 			      "UPDATE images SET name = ?, state = ?, recipe = ?, base = ?,"
 			      " protect = ?, error = ? WHERE id = ?",
-			      "ssssisi", im->name, im->state, im->recipe, im->base,
-			      (int64_t)im->protect, im->error, im->id);
+			      "ssssisi", im->name, im->unsynced ? "unsynced" : im->state,
+			      im->recipe, im->base, (int64_t)im->protect, im->error, im->id);
 
 	return r < 0 ? (int)r : 0;
 }
@@ -70,6 +70,46 @@ int image_set_state(struct labd *d, struct image *im, const char *state, const c
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
 	return image_save(d, im, NULL);
+}
+
+/* Whether there was anything to end */
+static bool end_unsynced(struct labd *d, int64_t id, const char *error)
+{
+	SCOPED_LOCK(&d->lock);
+	struct image *im = model_image_id(d, id);
+
+	if (!im || !im->unsynced)
+		return false;
+	im->unsynced = false;
+	if (*error) {
+		snprintf(im->state, sizeof(im->state), "failed");
+		snprintf(im->error, sizeof(im->error), "%s", error);
+		events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
+	}
+	return true;
+}
+
+int image_settle(struct labd *d, int64_t id, struct lab_err *err)
+{
+	struct lab_err why = LAB_ERR_INIT;
+	const struct image *im;
+	char dir[IO_PATH] = "";
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	im = model_image_id(d, id);
+	if (im && im->unsynced)
+		image_dir(d, im, dir);
+	pthread_mutex_unlock(&d->lock);
+	if (!*dir)
+		return 0;
+	r = image_sync(dir, &why);
+	if (!end_unsynced(d, id, r < 0 ? why.text : ""))
+		return 0; /* removed meanwhile, or somebody else was faster */
+	if (store_run(d->store, err, "UPDATE images SET state = ?, error = ? WHERE id = ?", "ssi",
+		      r < 0 ? "failed" : "ready", r < 0 ? why.text : "", id) < 0)
+		return err->code;
+	return r < 0 ? lab_fail(err, r, "%s", why.text) : 0;
 }
 
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)

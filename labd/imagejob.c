@@ -216,13 +216,13 @@ static void free_recipe(struct recipe **recipe)
 
 #define autorecipe __attribute__((cleanup(free_recipe)))
 
-/* Images that were imported keep their name; recipes do not replace them */
-static bool imported(struct labd *d, const char *name)
+/* Images that were imported keep their name; recipes do not replace them. 0: it is none */
+static int64_t imported(struct labd *d, const char *name)
 {
 	SCOPED_LOCK(&d->lock);
 	struct image *im = model_image(d, name);
 
-	return im && !im->recipe[0] && !strcmp(im->state, "ready");
+	return im && !im->recipe[0] && !strcmp(im->state, "ready") ? im->id : 0;
 }
 
 /* An image for services starts from the small Debian, as they are Debian's packages */
@@ -271,11 +271,12 @@ int imagejob_ensure(struct labd *d, struct job *job, const char *name, struct jo
 		    struct lab_err *err)
 {
 	autorecipe struct recipe *recipe = NULL;
+	int64_t id = imported(d, name);
 	bool there;
 	int r;
 
-	if (imported(d, name))
-		return 0;
+	if (id)
+		return image_settle(d, id, err);
 	r = imagejob_recipe(d, name, &recipe, err);
 	if (r < 0) {
 		SCOPED_LOCK(&d->lock);
@@ -425,6 +426,17 @@ static bool in_spool(struct labd *d, const char *path)
 	return !strncmp(path, spool, strlen(spool));
 }
 
+/* It is ready, and whoever likes may have it, or remove it, while the disk writes */
+static int settle_import(struct labd *d, struct job *job, int64_t id, struct job_item *item,
+			 struct lab_err *err)
+{
+	pthread_mutex_lock(&d->lock);
+	model_release(d, job->id);
+	pthread_mutex_unlock(&d->lock);
+	job_item_step(job, item, "sync", 0);
+	return image_settle(d, id, err);
+}
+
 static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct file_arg *f = arg;
@@ -434,14 +446,20 @@ static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err
 	struct image_progress progress = imagejob_progress(&shown);
 	struct image *im;
 	char dir[IO_PATH];
+	int64_t id;
 	int r;
 
 	shown.item = item = job_add_item(job, "%s", name);
 	pthread_mutex_lock(&d->lock);
 	im = model_image(d, name);
+	id = im->id;
+	im->unsynced = true;
 	pthread_mutex_unlock(&d->lock);
 	r = image_import(f->fd, f->format, image_dir(d, im, dir), &progress, err);
-	r = lab_wrap(err, finish(d, im, name, r, err), "image %s", name);
+	r = finish(d, im, name, r, err);
+	if (!r)
+		r = settle_import(d, job, id, item, err);
+	r = lab_wrap(err, r, "image %s", name);
 	if (f->consume && (!r || in_spool(d, f->path)))
 		unlink(f->path);
 	job_item_end(job, item, r);

@@ -36,7 +36,8 @@ static int64_t find_same(struct labd *d, const json_t *facts, int64_t job)
 		pthread_mutex_lock(&d->lock);
 		TAILQ_FOREACH(im, &d->images, link)
 			if (!id && im->id > after && !im->job && im->name[0] &&
-			    !strcmp(im->state, "ready") && !strcmp(im->sha256, sha)) {
+			    !strcmp(im->state, "ready") && !im->unsynced &&
+			    !strcmp(im->sha256, sha)) {
 				id = after = im->id;
 				im->job = job;
 				image_dir(d, im, dir);

@@ -23,6 +23,7 @@
  * struct image - see docs/api.md for the meaning of its fields
  * @cmdline:	kernel command line, "" for firmware boot
  * @job:	the job that has claimed it, 0 for none
+ * @unsynced:	ready, but perhaps not on the disk yet: "unsynced" in the store
  */
 struct image {
 	TAILQ_ENTRY(image) link;
@@ -36,7 +37,7 @@ struct image {
 	char error[LAB_ERR_TEXT];
 	uint64_t size, used;
 	double created;
-	bool protect;
+	bool protect, unsynced;
 	int64_t job;
 };
 
@@ -202,6 +203,13 @@ int image_add(struct labd *d, const char *name, const char *state, const char *r
 int image_save(struct labd *d, struct image *im, struct lab_err *err);
 /** image_load_manifest() - Fill in what its directory says */
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err);
+/**
+ * image_settle() - Have an image on the disk for good, before anything that lasts stands on it
+ *
+ * Nothing is to be done for most: only an import is ready before that. If it fails, the image
+ * has too. The lock is not held.
+ */
+int image_settle(struct labd *d, int64_t id, struct lab_err *err);
 /** image_drop() - Forget it and remove its directory; 0, or why it stays */
 int image_drop(struct labd *d, struct image *im);
 /** image_leave() - Take one out of the model; its row and files stay */

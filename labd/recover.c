@@ -271,6 +271,20 @@ static void sweep_instances(struct labd *d)
 	}
 }
 
+/* Power may have failed before it was on the disk: then it never was an image */
+static int finish_sync(struct labd *d, struct image *im)
+{
+	struct lab_err err = LAB_ERR_INIT;
+	char dir[IO_PATH];
+	int r = image_verify(image_dir(d, im, dir), &err) ?: image_sync(dir, &err);
+
+	if (r < 0) {
+		log_warn("image %s was not on the disk when labd ended: %s", im->name, err.text);
+		image_drop(d, im);
+	}
+	return r;
+}
+
 static void recover_image(struct labd *d, struct image *im)
 {
 	struct lab_err err = LAB_ERR_INIT;
@@ -279,6 +293,8 @@ static void recover_image(struct labd *d, struct image *im)
 		image_drop(d, im);
 		return;
 	}
+	if (!strcmp(im->state, "unsynced") && finish_sync(d, im) < 0)
+		return;
 	if (image_load_manifest(d, im, &err) < 0) {
 		log_error("image %s: %s", im->name, err.text);
 		(void)image_set_state(d, im, "failed", err.text);

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # a disk imported by copying it into the tree, until it is an image, against copying it to where
-# images are and converting it there. An image has its SHA-256 in its manifest and is on the disk,
-# by fsync(), before it is ready; what is made by hand has and is neither
+# images are and converting it there. An image has been inspected, and has its SHA-256 in its
+# manifest; what is made by hand has not. Neither is on the disk at that time
 # TIMEOUT: 900
 # IMAGES: debian-12
 # REQUIRES: root fuse qemu-img

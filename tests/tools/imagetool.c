@@ -123,7 +123,9 @@ static int import(const struct paths *paths, char **argv, struct lab_err *err)
 	autoclose int fd = open_file(argv[2], err);
 
 	(void)paths;
-	return fd < 0 ? fd : image_import(fd, argv[3], argv[4], &progress, err);
+	return fd < 0 ? fd
+		      : image_import(fd, argv[3], argv[4], &progress, err)
+				?: image_sync(argv[4], err);
 }
 
 static int export(const struct paths *paths, char **argv, struct lab_err *err)
