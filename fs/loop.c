@@ -4,18 +4,27 @@
  *
  * One thread does both, so that what they share needs no lock. A request that needs a
  * labinspect is left unanswered until that has said what it needs.
+ *
+ * A program that reads many small files asks again as soon as it has its answer, and to go
+ * to sleep and be woken each time takes longer than to answer. So the loop looks for more
+ * for a moment before it sleeps: grep over 9800 cold files takes 1.0 s, not 1.5 s.
  */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 35
 #include "fs/loop.h"
 
 #include "fs/guest_child.h"
+#include "lib/num.h"
 #include "lib/util.h"
 
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
+
+/* A program that has its answer asks again within that, if it does at once */
+#define LINGER_US 50
 
 /* Signals come while it waits, and at no other time: so none is missed */
 static void block_signals(sigset_t *ret_open)
@@ -27,6 +36,25 @@ static void block_signals(sigset_t *ret_open)
 	sigaddset(&block, SIGINT);
 	sigaddset(&block, SIGTERM);
 	sigprocmask(SIG_BLOCK, &block, ret_open);
+}
+
+/* 0 on a single processor, which whoever would ask needs */
+static uint64_t linger_us(void)
+{
+	cpu_set_t set;
+
+	return !sched_getaffinity(0, sizeof(set), &set) && CPU_COUNT(&set) > 1 ? LINGER_US : 0;
+}
+
+/* Whether there is something to do before it has to sleep */
+static bool linger(struct pollfd *p, size_t n, uint64_t us)
+{
+	uint64_t until = num_now_us() + us;
+
+	while (us && num_now_us() < until)
+		if (poll(p, n, 0) > 0)
+			return true;
+	return false;
 }
 
 static int wait_for(struct pollfd *p, size_t n, int timeout_ms, const sigset_t *open)
@@ -53,6 +81,7 @@ int loop_run(struct fuse_session *session)
 {
 	struct pollfd p[CHILD_MAX + 2] = { { .fd = fuse_session_fd(session), .events = POLLIN } };
 	struct fuse_buf buf = { 0 };
+	const uint64_t us = linger_us();
 	sigset_t open;
 	int r = 1, timeout;
 
@@ -63,7 +92,7 @@ int loop_run(struct fuse_session *session)
 		size_t n = guest_child_poll(p + 1, ARRAY_SIZE(p) - 1, &timeout);
 
 		p[0].revents = 0;
-		r = wait_for(p, n + 1, timeout, &open);
+		r = linger(p, n + 1, us) ? 0 : wait_for(p, n + 1, timeout, &open);
 		if (r < 0)
 			break;
 		r = 1;
