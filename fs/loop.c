@@ -47,12 +47,13 @@ static uint64_t linger_us(void)
 }
 
 /* Whether there is something to do before it has to sleep */
-static bool linger(struct pollfd *p, size_t n, uint64_t us)
+static bool linger(struct pollfd *p, size_t n, uint64_t us, const sigset_t *open)
 {
+	const struct timespec none = { 0 };
 	uint64_t until = num_now_us() + us;
 
 	while (us && num_now_us() < until)
-		if (poll(p, n, 0) > 0)
+		if (ppoll(p, n, &none, open)) /* or a signal */
 			return true;
 	return false;
 }
@@ -92,7 +93,7 @@ int loop_run(struct fuse_session *session)
 		size_t n = guest_child_poll(p + 1, ARRAY_SIZE(p) - 1, &timeout);
 
 		p[0].revents = 0;
-		r = linger(p, n + 1, us) ? 0 : wait_for(p, n + 1, timeout, &open);
+		r = linger(p, n + 1, us, &open) ? 0 : wait_for(p, n + 1, timeout, &open);
 		if (r < 0)
 			break;
 		r = 1;

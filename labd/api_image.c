@@ -169,8 +169,15 @@ static int delete_image(struct request *q)
 	autojson json_t *obj = NULL;
 	json_t *users;
 	struct image *im;
+	int64_t id;
 	int r;
 
+	pthread_mutex_lock(&q->d->lock);
+	r = find(q, &im);
+	id = r ? 0 : im->id;
+	pthread_mutex_unlock(&q->d->lock);
+	/* what comes out of the trash is whole; one that cannot get to the disk just goes */
+	(void)image_settle(q->d, id, NULL);
 	pthread_mutex_lock(&q->d->lock);
 	r = find(q, &im);
 	obj = r ? NULL : image_json(q->d, im);

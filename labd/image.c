@@ -51,8 +51,10 @@ int image_add(struct labd *d, const char *name, const char *state, const char *r
 int image_save(struct labd *d, struct image *im, struct lab_err *err)
 {
 	int64_t r = store_run(d->store, err,
-			      "UPDATE images SET name = ?, state = ?, recipe = ?, base = ?,"
-			      " protect = ?, error = ? WHERE id = ?",
+			      /* who read it before it was synced may come after that */
+			      "UPDATE images SET name = ?1,"
+			      " state = iif(?2 = 'unsynced' AND state = 'ready', state, ?2),"
+			      " recipe = ?3, base = ?4, protect = ?5, error = ?6 WHERE id = ?7",
 			      "ssssisi", im->name, im->unsynced ? "unsynced" : im->state,
 			      im->recipe, im->base, (int64_t)im->protect, im->error, im->id);
 
@@ -72,15 +74,29 @@ int image_set_state(struct labd *d, struct image *im, const char *state, const c
 	return image_save(d, im, NULL);
 }
 
-/* Whether there was anything to end */
+/* 1: it has to be synced; 0: not, or it is gone; or why that failed before. @dir: IO_PATH bytes */
+static int find_unsynced(struct labd *d, int64_t id, char *dir, struct lab_err *err)
+{
+	SCOPED_LOCK(&d->lock);
+	const struct image *im = model_image_id(d, id);
+
+	if (!im || !im->unsynced)
+		return 0;
+	if (strcmp(im->state, "ready"))
+		return lab_fail(err, -EIO, "%s", im->error);
+	image_dir(d, im, dir);
+	return 1;
+}
+
+/* One that failed stays unsynced in the store: the next labd compares its digest. false: gone */
 static bool end_unsynced(struct labd *d, int64_t id, const char *error)
 {
 	SCOPED_LOCK(&d->lock);
 	struct image *im = model_image_id(d, id);
 
-	if (!im || !im->unsynced)
+	if (!im)
 		return false;
-	im->unsynced = false;
+	im->unsynced = *error;
 	if (*error) {
 		snprintf(im->state, sizeof(im->state), "failed");
 		snprintf(im->error, sizeof(im->error), "%s", error);
@@ -91,25 +107,26 @@ static bool end_unsynced(struct labd *d, int64_t id, const char *error)
 
 int image_settle(struct labd *d, int64_t id, struct lab_err *err)
 {
+	/* the kernel tells an error of fsync() once: nobody may take the second answer */
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	SCOPED_LOCK(&one);
 	struct lab_err why = LAB_ERR_INIT;
-	const struct image *im;
-	char dir[IO_PATH] = "";
-	int r;
+	char dir[IO_PATH];
+	int64_t saved;
+	int r = find_unsynced(d, id, dir, err);
 
-	pthread_mutex_lock(&d->lock);
-	im = model_image_id(d, id);
-	if (im && im->unsynced)
-		image_dir(d, im, dir);
-	pthread_mutex_unlock(&d->lock);
-	if (!*dir)
-		return 0;
+	if (r <= 0)
+		return r;
 	r = image_sync(dir, &why);
-	if (!end_unsynced(d, id, r < 0 ? why.text : ""))
-		return 0; /* removed meanwhile, or somebody else was faster */
-	if (store_run(d->store, err, "UPDATE images SET state = ?, error = ? WHERE id = ?", "ssi",
-		      r < 0 ? "failed" : "ready", r < 0 ? why.text : "", id) < 0)
-		return err->code;
-	return r < 0 ? lab_fail(err, r, "%s", why.text) : 0;
+	if (r < 0)
+		return end_unsynced(d, id, why.text) ? lab_fail(err, r, "%s", why.text) : 0;
+	saved = store_run(d->store, err,
+			  "UPDATE images SET state = 'ready' WHERE id = ? AND state = 'unsynced'",
+			  "i", id);
+	if (saved < 0)
+		return (int)saved;
+	(void)end_unsynced(d, id, "");
+	return 0;
 }
 
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)

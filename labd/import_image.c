@@ -36,8 +36,7 @@ static int64_t find_same(struct labd *d, const json_t *facts, int64_t job)
 		pthread_mutex_lock(&d->lock);
 		TAILQ_FOREACH(im, &d->images, link)
 			if (!id && im->id > after && !im->job && im->name[0] &&
-			    !strcmp(im->state, "ready") && !im->unsynced &&
-			    !strcmp(im->sha256, sha)) {
+			    !strcmp(im->state, "ready") && !strcmp(im->sha256, sha)) {
 				id = after = im->id;
 				im->job = job;
 				image_dir(d, im, dir);
@@ -194,7 +193,7 @@ void import_images_find(struct import *m, const struct job *job)
 	json_object_foreach((json_t *)import_part(m, "images"), key, facts) {
 		int64_t id = find_same(m->d, facts, job->id);
 
-		if (!id)
+		if (!id || image_settle(m->d, id, NULL) < 0)
 			continue;
 		json_object_set_new(m->images, key, json_integer(id));
 		skip_image(m, key);

@@ -206,8 +206,8 @@ int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err);
 /**
  * image_settle() - Have an image on the disk for good, before anything that lasts stands on it
  *
- * Nothing is to be done for most: only an import is ready before that. If it fails, the image
- * has too. The lock is not held.
+ * Nothing is to be done for most: only an import is ready before that. If it fails the image
+ * becomes "failed", and is checked by the next labd. @id: 0 is none. The lock is not held.
  */
 int image_settle(struct labd *d, int64_t id, struct lab_err *err);
 /** image_drop() - Forget it and remove its directory; 0, or why it stays */

@@ -278,10 +278,15 @@ static int finish_sync(struct labd *d, struct image *im)
 	char dir[IO_PATH];
 	int r = image_verify(image_dir(d, im, dir), &err) ?: image_sync(dir, &err);
 
-	if (r < 0) {
-		log_warn("image %s was not on the disk when labd ended: %s", im->name, err.text);
+	if (!r)
+		return 0;
+	log_warn("image %s was not on the disk when labd ended: %s", im->name, err.text);
+	if (r == -EUCLEAN || r == -ENOENT) {
 		image_drop(d, im);
+		return r;
 	}
+	im->unsynced = true; /* perhaps the next labd can read it */
+	(void)image_set_state(d, im, "failed", err.text);
 	return r;
 }
 

@@ -310,8 +310,7 @@ int snapshot_take(struct labd *d, struct job *job, const struct snapshot_plan *p
 
 int64_t snapshot_expired(struct lab *lab, int64_t spare)
 {
-	int64_t oldest = 0;
-	struct snapshot *sn;
+	const struct snapshot *sn, *oldest = NULL;
 	size_t n = 0;
 
 	TAILQ_FOREACH(sn, &lab->snapshots, link) {
@@ -319,10 +318,10 @@ int64_t snapshot_expired(struct lab *lab, int64_t spare)
 			continue;
 		if (sn->created < num_wall() - SNAPSHOT_DAYS * 86400.0)
 			return sn->id;
-		if (!n++)
-			oldest = sn->id;
+		if (!n++ || sn->created < oldest->created)
+			oldest = sn;
 	}
-	return n > SNAPSHOT_KEPT ? oldest : 0;
+	return n > SNAPSHOT_KEPT ? oldest->id : 0;
 }
 
 int snapshot_expire(struct labd *d, struct lab *lab, int64_t spare, struct lab_err *err)
@@ -383,12 +382,14 @@ int snapshot_keep(struct labd *d, struct job *job, const struct keep *keep, int6
 int snapshot_set_aside(struct labd *d, struct job *job, struct lab *lab, int64_t id,
 		       struct lab_err *err)
 {
+	const double now = num_wall(); /* it expires as one that is made now */
 	char name[NAME_MAX_LEN + 1];
 	struct snapshot *sn;
 
 	auto_name(d, lab, SNAPSHOT_SUSPENDED, name);
-	if (store_run(d->store, err, "UPDATE snapshots SET kind = 'auto', name = ? WHERE id = ?",
-		      "si", name, id) < 0)
+	if (store_run(d->store, err,
+		      "UPDATE snapshots SET kind = 'auto', name = ?, created = ? WHERE id = ?",
+		      "sdi", name, now, id) < 0)
 		return err->code;
 	pthread_mutex_lock(&d->lock);
 	sn = model_snapshot_id(lab, id);
@@ -397,6 +398,7 @@ int snapshot_set_aside(struct labd *d, struct job *job, struct lab *lab, int64_t
 			    json_pack("{s:I s:s}", "id", (json_int_t)id, "name", sn->name));
 		snprintf(sn->name, sizeof(sn->name), "%s", name);
 		snprintf(sn->kind, sizeof(sn->kind), "auto");
+		sn->created = now;
 		events_emit(d, "snapshot", "add", lab->name, sn->name, NULL,
 			    snapshot_json(lab, sn));
 	}

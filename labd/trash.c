@@ -244,9 +244,8 @@ int trash_image(struct labd *d, struct image *im, struct lab_err *err)
 		return lab_fail(err, -EBUSY,
 				"image %s is used by something in the trash: labctl trash ls",
 				im->name);
-	r = image_settle(d, im->id, err);
-	if (r < 0)
-		return r;
+	if (im->unsynced) /* it failed: nobody wants that back */
+		return image_drop(d, im);
 	r = store_begin(d->store, err);
 	if (r < 0)
 		return r;

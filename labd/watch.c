@@ -158,7 +158,7 @@ void watch_guest(struct labd *d, struct instance *in)
 /* What was to be done while another job had claimed it */
 static void catch_up(struct labd *d, struct instance *in)
 {
-	if (in->guest->unprobed)
+	if (in->guest->unprobed && !strcmp(in->state, "running"))
 		labjob_probe(d, in);
 	else
 		show_booted(d, in);

@@ -67,12 +67,17 @@ qemu-img create -q -f raw "$TEST_DIR/x.raw" 8M
 head -c 4M /dev/urandom | dd of="$TEST_DIR/x.raw" conv=notrunc status=none
 image() { api GET "/v1/images/$1" | jq -r ".$2"; }
 ready() { [ "$(image "$1" state)" = ready ]; }
+# fsync_does WHAT: from now on, in labd, by strace
+fsync_does()
+{
+	strace -f -qq -o "$trace" -e trace=fsync -e inject="fsync:$1" -p "$LABD_PID" &
+	tracer=$!
+	wait_for "strace" 30 grep -q "^TracerPid:.*[1-9]" "/proc/$LABD_PID/status"
+}
 # killed_before_sync NAME: imported while nothing gets to the disk; its directory is in $dir
 killed_before_sync()
 {
-	strace -f -qq -o "$trace" -e trace=fsync -e inject=fsync:delay_enter=60000000 -p "$LABD_PID" &
-	tracer=$!
-	wait_for "strace" 30 grep -q "^TracerPid:.*[1-9]" "/proc/$LABD_PID/status"
+	fsync_does delay_enter=60000000
 	labctl image import -d "$TEST_DIR/x.raw" "$1" >/dev/null
 	wait_for "$1 to be ready" 30 ready "$1"
 	wait_for "labd to be syncing it" 30 grep -q fsync "$trace"
@@ -92,3 +97,13 @@ printf x | dd of="$dir/disk.qcow2" bs=1 seek=1M conv=notrunc status=none
 labd_start
 check_fails 1 "no.* image bad" labctl image show bad
 [ ! -e "$dir" ] || fail "$dir is still there"
+
+say "one that the disk does not take"
+fsync_does error=EIO
+check_fails 1 "Input/output error" labctl image import "$TEST_DIR/x.raw" lost
+kill -INT $tracer
+wait $tracer || true
+check_eq "state" failed "$(image lost state)"
+labd_kill
+labd_start
+check_eq "state when the next labd has found it whole" ready "$(image lost state)"
