@@ -121,7 +121,8 @@ static int prepare_running(struct member *m)
 		/* where the kernel cannot, all is looked at again while they are stopped */
 		(void)ram_track(&m->ram, boot_ram_socket(m->d, m->in, socket),
 				num_now_us() + CALL_US, NULL);
-		r = ram_save(&m->ram, &m->chain, &m->err);
+		/* QEMU syncs while they are stopped, and the journal would wait for all of this */
+		r = ram_save(&m->ram, &m->chain, &m->err) ?: ram_chain_sync(&m->chain, &m->err);
 	}
 	if (!r)
 		r = make_state_file(m);
@@ -189,12 +190,15 @@ static int finish(struct member *m)
 static int behind_barrier(struct members *ms, struct job *job, bool stay, double *ret_clock,
 			  struct lab_err *err)
 {
-	double began = num_wall();
+	double began = num_wall(), stopped;
 	int r = members_each(ms, stop, err);
 
+	stopped = num_wall();
 	*ret_clock = ms->n ? repair_lab_time(ms->v[0].in->lab) : began;
 	if (!r)
 		r = members_each(ms, save, err);
+	job_log(job, "all stopped after %.0f ms, saved after %.0f ms", (stopped - began) * 1e3,
+		(num_wall() - began) * 1e3);
 	if (r < 0 || !stay)
 		r = members_all(ms, go_on, err);
 	job_log(job, "paused for %.0f ms", (num_wall() - began) * 1e3);

@@ -84,10 +84,13 @@ static int run_job(struct qmp *q, const char *command, uint64_t deadline, struct
 static int add_node(struct qmp *q, const char *node, const char *path, json_t *backing,
 		    uint64_t deadline, struct lab_err *err)
 {
+	/* saving and loading would sync it several times while the guest stands still: labd does, once */
+	int no_flush = !strcmp(node, NODE);
 	json_t *args = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:{s:b, s:b}}, s:o*}",
 				 "driver", "qcow2", "node-name", node, "discard", "unmap", "file",
 				 "driver", "file", "filename", path, "locking", "on", "discard",
-				 "unmap", "cache", "direct", 0, "no-flush", 0, "backing", backing);
+				 "unmap", "cache", "direct", 0, "no-flush", no_flush, "backing",
+				 backing);
 
 	return qmp_call(q, "blockdev-add", args, deadline, NULL, err);
 }

@@ -272,6 +272,12 @@ int ram_chain_flatten(struct ram_chain *c, const char *dir, struct lab_err *err)
 	return r;
 }
 
+int ram_chain_sync(const struct ram_chain *c, struct lab_err *err)
+{
+	return fdatasync(c->layers[c->n - 1].fd) < 0 ? lab_fail_errno(err, -errno, "writing memory")
+						     : 0;
+}
+
 int ram_chain_finish(struct ram_chain *c, const char *dir, struct lab_err *err)
 {
 	const struct ram_layer *top = &c->layers[c->n - 1];

@@ -97,6 +97,9 @@ int ram_chain_create(struct ram_chain *c, const char *dir, struct lab_err *err);
  */
 int ram_chain_flatten(struct ram_chain *c, const char *dir, struct lab_err *err);
 
+/** ram_chain_sync() - Wait until the disk has what was written so far */
+int ram_chain_sync(const struct ram_chain *c, struct lab_err *err);
+
 /** ram_chain_finish() - Write the map of the top, and all of it to the disk */
 int ram_chain_finish(struct ram_chain *c, const char *dir, struct lab_err *err);
 
