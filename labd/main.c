@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
@@ -138,6 +139,19 @@ static int make_dirs(const struct paths *p, struct lab_err *err)
 	return 0;
 }
 
+/* What a labd that was killed had just forked holds its lock until it is another program */
+static bool take_lock(int fd)
+{
+	int r = -1;
+
+	for (int i = 0; r < 0 && i < 20; i++) {
+		r = flock(fd, LOCK_EX | LOCK_NB);
+		if (r < 0)
+			(void)poll(NULL, 0, 50);
+	}
+	return !r;
+}
+
 /* One labd a state directory; the descriptor is held until the end */
 static int lock_state(const struct paths *p, struct lab_err *err)
 {
@@ -148,7 +162,7 @@ static int lock_state(const struct paths *p, struct lab_err *err)
 
 	if (fd < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
-	if (!flock(fd, LOCK_EX | LOCK_NB)) {
+	if (take_lock(fd)) {
 		if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
 			log_warn("%s: cannot write my pid", path);
 		return fd;
