@@ -287,9 +287,9 @@ int ram_chain_finish(struct ram_chain *c, const char *dir, struct lab_err *err)
 	if (top->map)
 		r = io_write_file(AT_FDCWD, io_path(path, "%s/ram.map", dir), top->map,
 				  map_bytes(c), 0400);
-	if (!r && fdatasync(top->fd) < 0)
-		r = -errno;
-	return r < 0 ? lab_fail_errno(err, r, "%s: writing memory", dir) : 0;
+	if (r < 0)
+		return lab_fail_errno(err, r, "%s", path);
+	return lab_wrap(err, ram_chain_sync(c, err), "%s", dir);
 }
 
 void ram_chain_close(struct ram_chain *c)
