@@ -45,7 +45,8 @@
  * @path:	QEMU's end of the channel
  * @lock:	one call at a time; guards all below
  * @sock:	-EBADF while not connected
- * @in:		reader of @sock, once synchronised
+ * @in:		reader of @sock
+ * @synchronised: the agent has answered on this connection
  * @sock_lock:	held where @sock changes, so that another thread may shut it down
  * @aborted:	no more calls; guarded by @sock_lock
  */
@@ -54,6 +55,7 @@ struct agent {
 	pthread_mutex_t lock;
 	int sock;
 	struct jsonl in;
+	bool synchronised;
 	pthread_mutex_t sock_lock;
 	bool aborted;
 };
@@ -190,18 +192,37 @@ static int synchronise(struct agent *a, uint64_t deadline)
 	}
 }
 
-static int connect_agent(struct agent *a, uint64_t deadline)
+static int open_channel(struct agent *a, const char *path)
 {
 	int r;
 
 	pthread_mutex_lock(&a->sock_lock);
-	r = a->aborted ? -ECANCELED : io_connect_unix(a->path, SOCK_STREAM | SOCK_NONBLOCK);
+	r = a->aborted ? -ECANCELED : io_connect_unix(path, SOCK_STREAM | SOCK_NONBLOCK);
 	a->sock = r < 0 ? -EBADF : r;
 	pthread_mutex_unlock(&a->sock_lock);
 	if (r < 0)
 		return r == -EAGAIN ? -EBUSY : r;
 	jsonl_init(&a->in, a->sock, MAX_LINE);
-	r = synchronise(a, deadline);
+	a->synchronised = false;
+	return 0;
+}
+
+void agent_open(struct agent *a, const char *path)
+{
+	SCOPED_LOCK(&a->lock);
+
+	if (a->sock < 0)
+		(void)open_channel(a, path);
+}
+
+/* @again: also if it has answered on this connection */
+static int connect_agent(struct agent *a, bool again, uint64_t deadline)
+{
+	int r = a->sock < 0 ? open_channel(a, a->path) : 0;
+
+	if (!r && (again || !a->synchronised))
+		r = synchronise(a, deadline);
+	a->synchronised = !r;
 	if (r < 0)
 		disconnect(a);
 	return r;
@@ -284,11 +305,9 @@ static int call_locked(struct agent *a, const char *command, json_t *args, uint6
 
 	if (!msg)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	if (a->sock < 0) {
-		r = connect_agent(a, deadline);
-		if (r < 0)
-			return connect_failed(a, r, err);
-	}
+	r = connect_agent(a, false, deadline);
+	if (r < 0)
+		return connect_failed(a, r, err);
 	r = exchange(a, msg, deadline, &reply);
 	if (r < 0) {
 		disconnect(a);
@@ -301,19 +320,38 @@ static int call_locked(struct agent *a, const char *command, json_t *args, uint6
 	return 0;
 }
 
-int agent_call(struct agent *a, const char *command, json_t *args, uint64_t deadline, json_t **ret,
-	       struct lab_err *err)
+static int lock(struct agent *a, const char *what, uint64_t deadline, struct lab_err *err)
 {
-	autojson json_t *owned = args;
 	struct timespec until = { .tv_sec = (time_t)(deadline / 1000000),
 				  .tv_nsec = (long)(deadline % 1000000) * 1000 };
-	int r;
 
 	if (pthread_mutex_clocklock(&a->lock, CLOCK_MONOTONIC, &until))
 		return lab_fail(err, -ETIMEDOUT,
 				"%s: other requests kept the guest agent busy until the time-out",
-				command);
+				what);
+	return 0;
+}
+
+int agent_call(struct agent *a, const char *command, json_t *args, uint64_t deadline, json_t **ret,
+	       struct lab_err *err)
+{
+	autojson json_t *owned = args;
+	int r = lock(a, command, deadline, err);
+
+	if (r < 0)
+		return r;
 	r = call_locked(a, command, owned, deadline, ret, err);
 	pthread_mutex_unlock(&a->lock);
 	return r;
+}
+
+int agent_ping(struct agent *a, uint64_t deadline, struct lab_err *err)
+{
+	int r = lock(a, "ping", deadline, err);
+
+	if (r < 0)
+		return r;
+	r = connect_agent(a, true, deadline);
+	pthread_mutex_unlock(&a->lock);
+	return r < 0 ? connect_failed(a, r, err) : 0;
 }

@@ -21,6 +21,15 @@ struct agent;
 struct agent *agent_new(const char *path);
 
 /**
+ * agent_open() - Connect to its channel, so that it finds somebody there
+ * @path:	of the socket, where it is now
+ *
+ * Whether that worked shows when it is used. A guest that was saved while its channel
+ * was open need not hear that it was closed, and opened, if this is done before it is loaded.
+ */
+void agent_open(struct agent *a, const char *path);
+
+/**
  * agent_abort() - End the calls that run with -ECANCELED or -ECONNRESET, refuse others
  * From any thread; for when labd ends and a guest does not answer.
  */
@@ -40,6 +49,13 @@ struct agent *agent_free(struct agent *a);
  */
 int agent_call(struct agent *a, const char *command, json_t *args, uint64_t deadline, json_t **ret,
 	       struct lab_err *err);
+
+/**
+ * agent_ping() - Whether the agent answers; errors as of agent_call()
+ * By the handshake that begins each connection. Its command guest-ping is logged in the guest,
+ * which costs an emulated one more than all the rest.
+ */
+int agent_ping(struct agent *a, uint64_t deadline, struct lab_err *err);
 
 /**
  * struct agent_exec - a program to run in the guest

@@ -61,8 +61,7 @@ int ready_wait_fd(const struct ready_try *t, int fd, short events, uint64_t unti
 static int try_agent(struct ready_try *t, uint64_t time)
 {
 	struct lab_err err = LAB_ERR_INIT;
-	int r = agent_call(t->ready->agent, "guest-ping", NULL,
-			   MIN(t->deadline, num_now_us() + time), NULL, &err);
+	int r = agent_ping(t->ready->agent, MIN(t->deadline, num_now_us() + time), &err);
 
 	if (!r)
 		return 1;

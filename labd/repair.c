@@ -102,8 +102,7 @@ static int wait_agent(struct instance *in, struct job *job, struct lab_err *err)
 	uint64_t end = num_now_us() + COMMAND * 1000000ULL;
 	int r;
 
-	while ((r = agent_call(in->guest->agent, "guest-ping", NULL, num_now_us() + CALL_US, NULL,
-			       err)) < 0) {
+	while ((r = agent_ping(in->guest->agent, num_now_us() + CALL_US, err)) < 0) {
 		if (job_cancelled(job) || num_now_us() > end || r == -ECANCELED)
 			return lab_wrap(err, r, "its agent");
 		(void)poll(NULL, 0, AGENT_PAUSE_MS);
