@@ -143,6 +143,9 @@ void guest_dir_read_plus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			 struct fuse_file_info *fi);
 void guest_dir_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
+/** guest_run_known() - Where all of a file is: it need not be asked when the file is read */
+void guest_run_known(const struct guest_disk *disk, uint64_t number, const struct inspect_run *run);
+
 void guest_file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void guest_file_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		     struct fuse_file_info *fi);

@@ -354,7 +354,7 @@ struct guest_chain *guest_chain_unref(struct guest_chain *chain)
 
 struct guest_chain *guest_chain_of(const struct guest_disk *disk)
 {
-	return disk->child->chain;
+	return disk->child ? disk->child->chain : NULL;
 }
 
 /* ---- the loop -------------------------------------------------------------------- */

@@ -76,8 +76,10 @@ void guest_lied(struct guest_disk *disk);
 
 /**
  * struct guest_chain - the files of a disk; counted references
+ * @serial:	no other has had it
  */
 struct guest_chain {
+	uint64_t serial;
 	unsigned int refs;
 	size_t n;
 	int fds[];
@@ -88,7 +90,7 @@ struct guest_chain *guest_chain_ref(struct guest_chain *chain);
 /** guest_chain_unref() - Takes NULL, returns NULL */
 struct guest_chain *guest_chain_unref(struct guest_chain *chain);
 
-/** guest_chain_of() - Of the child that has just answered; borrowed */
+/** guest_chain_of() - Of a disk's child, NULL if it has none that reads; borrowed */
 struct guest_chain *guest_chain_of(const struct guest_disk *disk);
 
 /**

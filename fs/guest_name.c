@@ -77,6 +77,8 @@ int guest_entry(const struct guest_node *in, bool self, const struct inspect_att
 				   .st_mtim = time_of(attr->mtime, attr->mtime_ns),
 				   .st_ctim = time_of(attr->ctime, attr->ctime_ns) };
 	set_times(in->disk, ret);
+	if (attr->run.length && attr->run.length == attr->size)
+		guest_run_known(in->disk, ret->ino, &attr->run);
 	return 0;
 }
 

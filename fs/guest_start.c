@@ -7,6 +7,7 @@
 #include "fs/inspect/client.h"
 #include "lib/util.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -34,6 +35,7 @@ static int open_files(const json_t *answer, struct guest_chain **ret, struct lab
 {
 	const json_t *files = json_object_get(answer, "files");
 	size_t n = json_array_size(files);
+	static atomic_uint_fast64_t serials;
 	struct guest_chain *chain;
 
 	if (!n || n > INSPECT_MAX_FILES)
@@ -44,6 +46,7 @@ static int open_files(const json_t *answer, struct guest_chain **ret, struct lab
 	if (!chain)
 		return lab_fail_errno(err, -ENOMEM, "opening the disk");
 	chain->refs = 1;
+	chain->serial = ++serials;
 	for (; chain->n < n; chain->n++) {
 		int fd = inspect_open_file(json_array_get(files, chain->n), err);
 

@@ -295,6 +295,7 @@ int ext_attr(struct ext *x, uint32_t ino, uint32_t depth, struct inspect_attr *r
 	if (LINUX_S_ISREG(in.base.i_mode) && in.base.i_flags & EXT4_INLINE_DATA_FL)
 		ret->blocks += (ret->size + 511) / 512;
 	put_times(&in, ret);
+	ext_whole(x, ino, &in.base, &ret->run);
 	/* What is shown of a link may be longer or shorter than what is there */
 	if (LINUX_S_ISLNK(in.base.i_mode) && !ext_link(x, ino, depth, target))
 		ret->size = strlen(target);

@@ -179,6 +179,9 @@ int ext_piece(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct ext
 ssize_t ext_map(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct inspect_run *runs,
 		size_t room);
 
+/** ext_whole() - The same of a file in one piece; untouched if it is not, or not at once */
+void ext_whole(const struct ext *x, uint32_t ino, struct ext2_inode *in, struct inspect_run *ret);
+
 /** ext_read() - Read from a file; bytes or negative errno */
 ssize_t ext_read(struct ext *x, uint32_t ino, void *buf, size_t len, uint64_t at);
 

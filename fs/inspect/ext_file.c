@@ -14,6 +14,7 @@
 #include "lib/util.h"
 
 #include <assert.h>
+#include <ext2fs/ext3_extents.h>
 #include <string.h>
 
 #define INSIDE_MAX 65536U /* at most an inode and one block of attributes */
@@ -166,6 +167,28 @@ ssize_t ext_map(struct ext *x, uint32_t ino, uint64_t at, uint64_t len, struct i
 		return r;
 	len = at < m.f->size ? MIN(len, m.f->size - at) : 0;
 	return runs_collect(&(struct runs){ map_next, &m }, at, len, runs, room);
+}
+
+/* Told without another block being read */
+static bool is_flat(const struct ext2_inode *in)
+{
+	const struct ext3_extent_header *h = (const void *)in->i_block;
+
+	return LINUX_S_ISREG(in->i_mode) && in->i_flags & EXT4_EXTENTS_FL &&
+	       !(in->i_flags & (EXT4_INLINE_DATA_FL | EXT4_ENCRYPT_FL)) && !h->eh_depth;
+}
+
+void ext_whole(const struct ext *x, uint32_t ino, struct ext2_inode *in, struct inspect_run *ret)
+{
+	struct ext_file f = { .ino = ino, .size = EXT2_I_SIZE(in) };
+	struct mapping m = { x, &f };
+	struct inspect_run runs[2];
+
+	if (is_flat(in) && !ext_extents(x, ino, in, &f.all) &&
+	    runs_collect(&(struct runs){ map_next, &m }, 0, f.size, runs, ARRAY_SIZE(runs)) == 1 &&
+	    runs[0].length == f.size)
+		*ret = runs[0];
+	free(f.all.v);
 }
 
 static ssize_t read_inside(struct ext *x, const struct ext_file *f, char *buf, size_t len,

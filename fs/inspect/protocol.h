@@ -105,11 +105,29 @@ struct inspect_disk {
 	uint32_t parts[INSPECT_MAX_PARTS];
 };
 
+enum inspect_kind {
+	INSPECT_DATA_RUN, /* @at in file @file of the chain */
+	INSPECT_ZERO_RUN, /* a hole, or what reads as one */
+	INSPECT_COPY_RUN, /* data that only labinspect can read: packed or in an inode */
+};
+
+/** struct inspect_run - where some bytes of a file are; runs follow each other without gaps */
+struct inspect_run {
+	uint64_t length, at;
+	uint32_t file, kind;
+};
+
+/**
+ * struct inspect_attr - what is known of an inode
+ * @blocks:	512 bytes each
+ * @run:	of a file that is in one piece: where all of it is; else its @length is 0
+ */
 struct inspect_attr {
-	uint64_t size, blocks; /* blocks of 512 bytes */
+	uint64_t size, blocks;
 	int64_t atime, mtime, ctime;
 	uint32_t atime_ns, mtime_ns, ctime_ns;
 	uint32_t ino, mode, nlink, uid, gid, rdev, blksize;
+	struct inspect_run run;
 };
 
 /**
@@ -126,18 +144,6 @@ struct inspect_entry {
 	int32_t error;
 	uint32_t type;
 	char name[];
-};
-
-enum inspect_kind {
-	INSPECT_DATA_RUN, /* @at in file @file of the chain */
-	INSPECT_ZERO_RUN, /* a hole, or what reads as one */
-	INSPECT_COPY_RUN, /* data that only labinspect can read: packed or in an inode */
-};
-
-/** struct inspect_run - where some bytes of a file are; runs follow each other without gaps */
-struct inspect_run {
-	uint64_t length, at;
-	uint32_t file, kind;
 };
 
 struct inspect_statfs {
