@@ -29,6 +29,20 @@ static int add_instance(struct table *t, const json_t *in)
 			    });
 }
 
+/* ", spares 80M": memory of QEMUs that wait for a reset; "" without */
+static const char *spares_text(const json_t *instances, char buf[CELL_TEXT])
+{
+	char size[NUM_TEXT];
+	uint64_t sum = 0;
+	json_t *in;
+	size_t i;
+
+	json_array_foreach(instances, i, in)
+		sum += (uint64_t)json_integer_value(json_object_get(in, "spare_rss"));
+	snprintf(buf, CELL_TEXT, ", spares %s", num_size_text(size, sum));
+	return sum ? buf : "";
+}
+
 static int print_lab(const json_t *lab)
 {
 	static const char *const headings[] = { "INSTANCE", "STATE", "ADDRESS", ">MEMORY",
@@ -36,6 +50,7 @@ static int print_lab(const json_t *lab)
 	const json_t *instances = json_object_get(lab, "instances");
 	const char *error = cell_string(lab, "error");
 	long long job = json_integer_value(json_object_get(lab, "job"));
+	char spares[CELL_TEXT];
 	struct table *t;
 	json_t *in;
 	size_t i;
@@ -43,7 +58,7 @@ static int print_lab(const json_t *lab)
 	printf("%s: %s", cell_string(lab, "name"), cell_string(lab, "state"));
 	if (job)
 		printf(", job %lld", job);
-	printf("%s%s\n", *error ? ", " : "", error);
+	printf("%s%s%s\n", spares_text(instances, spares), *error ? ", " : "", error);
 	if (!json_array_size(instances))
 		return 0;
 	t = table_new(headings);

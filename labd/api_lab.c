@@ -10,6 +10,7 @@
 #include "labd/request.h"
 #include "labd/snapdiff.h"
 #include "labd/snapjob.h"
+#include "labd/spare.h"
 #include "labd/stream.h"
 #include "labd/watch.h"
 #include "lib/io.h"
@@ -129,6 +130,8 @@ static int patch_lab(struct request *q)
 	r = labjob_find(d, q->params[0], NULL, &lab, NULL, err);
 	if (!r)
 		r = model_claim(d, lab, NULL, job->id, err);
+	if (!r)
+		spares_wait(d, job->id);
 	if (!r)
 		lab->protect = json_is_true(protect);
 	pthread_mutex_unlock(&d->lock);

@@ -19,6 +19,7 @@
 #include "labd/disk.h"
 #include "labd/network.h"
 #include "labd/ready.h"
+#include "labd/spare.h"
 #include "labd/watch.h"
 #include "lib/io.h"
 #include "lib/num.h"
@@ -51,13 +52,12 @@ static bool ended(const struct guest *g)
 	return g->proc.pidfd >= 0 && poll(&p, 1, 0) > 0;
 }
 
-static int make_run_dir(struct labd *d, const struct instance *in, struct lab_err *err)
+static int make_run_dir(struct labd *d, const struct instance *in, const char *dir,
+			struct lab_err *err)
 {
 	uid_t uid = keeper_uid(lab_host_id(d, in->lab));
-	char dir[IO_PATH];
 	int r;
 
-	instance_run_dir(d, in, dir);
 	(void)io_remove_tree(AT_FDCWD, dir);
 	r = io_mkdirs(dir, 0700);
 	if (!r && !geteuid() && chown(dir, uid, (gid_t)-1) < 0)
@@ -69,7 +69,7 @@ static int make_run_dir(struct labd *d, const struct instance *in, struct lab_er
 struct boot {
 	struct qemu_config config;
 	char name[2 * NAME_MAX_LEN + 2], machine_id[33];
-	char run[IO_PATH], dir[IO_PATH], log[IO_PATH], image[IO_PATH];
+	char dir[IO_PATH], log[IO_PATH], image[IO_PATH];
 	char kernel[IO_PATH], initrd[IO_PATH], preload[IO_PATH];
 	char nic_name[LAB_MAX_NICS][8], ifname[LAB_MAX_NICS][IFNAMSIZ];
 	char mac[LAB_MAX_NICS][NAME_MAC_TEXT];
@@ -131,8 +131,19 @@ static void fill_disks_to_be(struct boot *b, const struct instance *in)
 			b->config.disks[b->config.ndisks++] = (struct qemu_disk){ name, "" };
 }
 
+/* Of one that waits: what the instance is to have when it is its turn */
+static void fill_spare(struct boot *b, const struct instance *in, const struct layers *heads)
+{
+	b->config.ndisks = 0;
+	for (size_t i = 0; i < heads->n && i < ARRAY_SIZE(b->config.disks); i++)
+		b->config.disks[b->config.ndisks++] = (struct qemu_disk){ heads->v[i].disk,
+									  heads->v[i].path };
+	for (size_t i = 0; i < b->config.nnics; i++)
+		instance_spare_ifname(in, i, b->ifname[i]);
+}
+
 static void fill(struct labd *d, const struct instance *in, const struct image *image,
-		 const char *ram, struct boot *b)
+		 const struct launch *how, struct boot *b)
 {
 	const json_t *spec = instance_spec(in);
 
@@ -141,7 +152,6 @@ static void fill(struct labd *d, const struct instance *in, const struct image *
 		 (unsigned long long)name_hash("machine-id", lab_identity(in->lab), in->name, NULL),
 		 (unsigned long long)name_hash("machine-id-2", lab_identity(in->lab), in->name,
 					       NULL));
-	instance_run_dir(d, in, b->run);
 	instance_dir(d, in, b->dir);
 	io_path(b->log, "%s/qemu.log", b->dir);
 	image_dir(d, image, b->image);
@@ -152,12 +162,12 @@ static void fill(struct labd *d, const struct instance *in, const struct image *
 		.name = b->name,
 		.hostname = in->name,
 		.machine_id = b->machine_id,
-		.run_dir = b->run,
+		.run_dir = how->run,
 		.accel = &d->accel,
 		.vcpus = (unsigned int)json_integer_value(json_object_get(spec, "vcpus")),
 		.memory = (uint64_t)json_integer_value(json_object_get(spec, "memory")),
 		.log = b->log,
-		.ram = ram,
+		.ram = how->ram,
 		.preload = b->preload,
 	};
 	if (!strcmp(image->boot, "direct")) {
@@ -170,6 +180,8 @@ static void fill(struct labd *d, const struct instance *in, const struct image *
 		fill_disks(b, in);
 	else
 		fill_disks_to_be(b, in);
+	if (how->spare)
+		fill_spare(b, in, how->spare);
 }
 
 /* The specification it runs with, to compare with later ones */
@@ -180,32 +192,29 @@ static json_t *applied_spec(const struct instance *in)
 			 (json_t *)instance_spec(in));
 }
 
-/* QEMU runs, stopped: remember it, then let go */
-static void record(struct labd *d, struct instance *in, const struct qemu_proc *proc,
-		   struct qmp *qmp, const char *run)
+static void record(struct labd *d, struct instance *in, const struct machine *m)
 {
 	pthread_mutex_lock(&d->lock);
-	in->pid = proc->pid;
-	in->start_time = proc->start_time;
-	snprintf(in->digest, sizeof(in->digest), "%s", proc->digest);
+	in->pid = m->proc.pid;
+	in->start_time = m->proc.start_time;
+	snprintf(in->digest, sizeof(in->digest), "%s", m->proc.digest);
 	in->started = num_wall();
-	in->guest = guest_new(proc, qmp, run);
+	in->no_spare = 0;
+	in->guest = guest_new(&m->proc, m->qmp, m->agent);
 	json_decref(in->applied);
 	in->applied = applied_spec(in);
 	pthread_mutex_unlock(&d->lock);
 }
 
-static int record_console(struct labd *d, struct instance *in, const struct boot *b,
-			  struct lab_err *err)
+static int record_console(struct labd *d, struct instance *in, const char *run, struct lab_err *err)
 {
-	char id[24], serial[IO_PATH], listener[IO_PATH], log[IO_PATH];
+	char id[24], dir[IO_PATH], serial[IO_PATH], listener[IO_PATH], log[IO_PATH];
 	struct stat st;
 
-	(void)d;
 	snprintf(id, sizeof(id), "%lld", (long long)in->id);
-	io_path(serial, "%s/serial", b->run);
-	io_path(listener, "%s/console", b->run);
-	io_path(log, "%s/console.log", b->dir);
+	io_path(serial, "%s/serial", run);
+	io_path(listener, "%s/console", run);
+	io_path(log, "%s/console.log", instance_dir(d, in, dir));
 	in->console_from = stat(log, &st) < 0 ? 0 : st.st_size;
 	return lab_wrap(err,
 			keeper_console_add(in->lab->keeper, id, serial, listener, log, CONSOLE_MAX,
@@ -213,19 +222,14 @@ static int record_console(struct labd *d, struct instance *in, const struct boot
 			"console");
 }
 
-static int start_qemu(struct labd *d, struct instance *in, const struct boot *b,
-		      struct lab_err *err)
+int boot_take(struct labd *d, struct instance *in, const struct machine *m, struct lab_err *err)
 {
-	struct qemu_proc proc;
-	struct qmp *qmp;
-	int r = qemu_start(in->lab->keeper, &b->config, num_now_us() + START_US, &proc, &qmp, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	record(d, in, &proc, qmp, b->run);
+	record(d, in, m);
 	r = instance_save(d, in, err);
 	if (!r)
-		r = record_console(d, in, b, err);
+		r = record_console(d, in, m->run, err);
 	if (!r)
 		r = network_add_forwards(d, in, err);
 	return r;
@@ -254,14 +258,30 @@ int boot_machine(struct labd *d, struct instance *in, char digest[DIGEST_HEX], s
 {
 	const struct image *image = ready_image(d, in, err);
 	autofree struct boot *b = image ? calloc(1, sizeof(*b)) : NULL;
+	const struct launch how = { .run = "/" };
 
 	if (!b)
 		return image ? lab_fail(err, -ENOMEM, "out of memory") : err->code;
-	fill(d, in, image, NULL, b);
+	fill(d, in, image, &how, b);
 	return qemu_machine_digest(&b->config, digest, err);
 }
 
-int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab_err *err)
+/* It is where @run is now, and the instance's when it is its turn */
+static struct agent *open_agent(struct labd *d, const struct instance *in, const char *run)
+{
+	char dir[IO_PATH], path[IO_PATH];
+	struct agent *a;
+
+	io_path(path, "%s/agent", instance_run_dir(d, in, dir));
+	a = agent_new(path);
+	if (!a)
+		abort();
+	agent_open(a, io_path(path, "%s/agent", run));
+	return a;
+}
+
+int boot_qemu(struct labd *d, struct instance *in, const struct launch *how, struct machine *ret,
+	      struct lab_err *err)
 {
 	const struct image *image = ready_image(d, in, err);
 	autofree struct boot *b = image ? calloc(1, sizeof(*b)) : NULL;
@@ -269,11 +289,26 @@ int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab
 
 	if (!b)
 		return image ? lab_fail(err, -ENOMEM, "out of memory") : err->code;
-	r = make_run_dir(d, in, err);
+	io_path(ret->run, "%s", how->run);
+	r = make_run_dir(d, in, how->run, err);
 	if (r < 0)
 		return r;
-	fill(d, in, image, ram, b);
-	return start_qemu(d, in, b, err);
+	fill(d, in, image, how, b);
+	r = qemu_start(in->lab->keeper, &b->config, num_now_us() + START_US, &ret->proc, &ret->qmp,
+		       err);
+	if (!r)
+		ret->agent = open_agent(d, in, how->run);
+	return r;
+}
+
+static int launch(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	char run[IO_PATH];
+	const struct launch how = { .run = instance_run_dir(d, in, run) };
+	struct machine m;
+	int r = boot_qemu(d, in, &how, &m, err);
+
+	return r < 0 ? r : boot_take(d, in, &m, err);
 }
 
 const char *boot_ram_socket(struct labd *d, const struct instance *in, char *buf)
@@ -316,7 +351,7 @@ int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_
 	r = disks_make(d, in, image, err);
 	if (!r) {
 		job_item_step(job, item, "start", 0);
-		r = boot_launch(d, in, NULL, err);
+		r = launch(d, in, err);
 	}
 	if (!r)
 		r = qemu_cont(in->guest->qmp, num_now_us() + CALL_US, err);
@@ -437,17 +472,18 @@ int boot_wait_agent(struct labd *d, struct job *job, struct instance *in, struct
 	return r == -ECHILD ? boot_ended(d, in, err) : r;
 }
 
-void boot_clean(struct labd *d, struct instance *in, const char *state, const char *error)
+/* All but its nics */
+static void clean(struct labd *d, struct instance *in, const char *state, const char *error)
 {
 	const json_t *was = instance_applied(in);
 	struct guest *g;
 	char id[24], dir[IO_PATH];
 
 	snprintf(id, sizeof(id), "%lld", (long long)in->id);
+	spare_drop(d, in);
 	network_del_forwards(d, in, was);
 	if (in->lab->keeper)
 		(void)keeper_console_del(in->lab->keeper, id, NULL);
-	(void)network_del_nics(d, in, NULL);
 	(void)io_remove_tree(AT_FDCWD, instance_run_dir(d, in, dir));
 	disks_sweep(d, in);
 	pthread_mutex_lock(&d->lock);
@@ -460,6 +496,12 @@ void boot_clean(struct labd *d, struct instance *in, const char *state, const ch
 	pthread_mutex_unlock(&d->lock);
 	guest_unref(d, g);
 	instance_set_state(d, in, state, error);
+}
+
+void boot_clean(struct labd *d, struct instance *in, const char *state, const char *error)
+{
+	(void)network_del_nics(in->lab, &in, 1, NULL);
+	clean(d, in, state, error);
 }
 
 #define BUTTON_US (3 * 1000000ULL) /* between two presses of the power button */
@@ -523,6 +565,28 @@ static int ask(struct labd *d, struct job *job, struct instance *in)
 	return wait_end(job, in, now + BOOT_STOP_SECONDS * 1000000ULL);
 }
 
+static int kill_it(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	int r = qemu_kill(&in->guest->proc, num_now_us() + CALL_US, err);
+
+	if (r < 0)
+		instance_set_state(d, in, "failed", err ? err->text : "");
+	return r;
+}
+
+int boot_switch_off(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	int r;
+
+	if (!instance_running(in))
+		return 0;
+	instance_set_state(d, in, "stopping", NULL);
+	r = kill_it(d, in, err);
+	if (!r)
+		clean(d, in, "stopped", "");
+	return r;
+}
+
 int boot_stop(struct labd *d, struct job *job, struct instance *in, bool graceful,
 	      struct lab_err *err)
 {
@@ -548,11 +612,8 @@ int boot_stop(struct labd *d, struct job *job, struct instance *in, bool gracefu
 		return lab_fail(err, r, "stopped on request");
 	}
 	if (r < 0)
-		r = qemu_kill(&in->guest->proc, num_now_us() + CALL_US, err);
-	if (r < 0) {
-		instance_set_state(d, in, "failed", err ? err->text : "");
-		return r;
-	}
-	boot_clean(d, in, "stopped", "");
-	return 0;
+		r = kill_it(d, in, err);
+	if (!r)
+		boot_clean(d, in, "stopped", "");
+	return r;
 }

@@ -4,7 +4,9 @@
 #define LABD_BOOT_H
 
 #include "labd/job.h"
+#include "labd/layer.h"
 #include "labd/model.h"
+#include "lib/io.h"
 
 /**
  * boot_start() - Start an instance whose network is up and whose image is ready
@@ -25,13 +27,39 @@ int boot_machine(struct labd *d, struct instance *in, char digest[DIGEST_HEX], s
 void boot_begin(struct labd *d, struct instance *in);
 
 /**
- * boot_launch() - Start the QEMU of an instance that has its disks and nics, stopped
- * @ram:	a whole saved memory for it to map, or NULL
- *
- * Console and forwards are there; the caller lets it go, watches it and sets its state.
- * On failure something may be left for boot_failed().
+ * struct machine - a QEMU that has been started and stands still (-S)
+ * @agent:	of its guest, with an open channel (agent_open())
+ * @run:	its run directory, with its sockets
  */
-int boot_launch(struct labd *d, struct instance *in, const char *ram, struct lab_err *err);
+struct machine {
+	struct qemu_proc proc;
+	struct qmp *qmp;
+	struct agent *agent;
+	char run[IO_PATH];
+};
+
+/**
+ * struct launch - how the QEMU of an instance is to be started
+ * @run:	run directory, which is made anew
+ * @ram:	a whole saved memory for it to map, or NULL
+ * @spare:	the disks of one that is to wait, with taps of its own (spare.h); NULL: the disks
+ *		and nics that the instance has
+ */
+struct launch {
+	const char *run, *ram;
+	const struct layers *spare;
+};
+
+/** boot_qemu() - Start a QEMU; on failure it is gone. @ret: the caller's to end, or to take */
+int boot_qemu(struct labd *d, struct instance *in, const struct launch *how, struct machine *ret,
+	      struct lab_err *err);
+
+/**
+ * boot_take() - It is the instance's from now on, in the store as well
+ * What @m owns is taken. Console and forwards are there then; on failure something may be
+ * left for boot_failed().
+ */
+int boot_take(struct labd *d, struct instance *in, const struct machine *m, struct lab_err *err);
 
 /** boot_ram_socket() - Of labram.so in its QEMU (ram.h); @buf has IO_PATH bytes */
 const char *boot_ram_socket(struct labd *d, const struct instance *in, char *buf);
@@ -73,6 +101,12 @@ int boot_probe(struct labd *d, struct job *job, struct instance *in, struct job_
 #define BOOT_STOP_SECONDS 90
 int boot_stop(struct labd *d, struct job *job, struct instance *in, bool graceful,
 	      struct lab_err *err);
+
+/**
+ * boot_switch_off() - End an instance that is to be another at once; 0 also if it did not run
+ * Its nics stay: to remove those of many together takes as long as those of one.
+ */
+int boot_switch_off(struct labd *d, struct instance *in, struct lab_err *err);
 
 /**
  * boot_monitor() - The monitor of a running instance, connected again if it broke

@@ -11,7 +11,8 @@
  * when nothing stands on it and its snapshot is gone: it may outlive its instance
  * and its lab, as a clone stands on it as well.
  *
- * All functions block, and are called by the job that claimed the instance.
+ * All functions block, and are called by the job that claimed the instance, or by whom such
+ * a job waits for (spare.h).
  */
 #ifndef LABD_DISK_H
 #define LABD_DISK_H
@@ -48,10 +49,18 @@ int disks_freeze(struct labd *d, struct instance *in, int64_t snapshot, struct l
 int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
 
 /**
- * disks_prepare_thaw() - Make the files that disks_thaw() needs, under other names
+ * disks_prepare() - Make the files that disks_thaw() needs, under other names
+ * @kind:	LAYER_PREPARED, or LAYER_SPARE for those of a spare; earlier ones go
  * Nothing changes yet; what can fail for want of space fails here.
  */
-int disks_prepare_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
+int disks_prepare(struct labd *d, struct instance *in, int64_t snapshot, int64_t kind,
+		  struct lab_err *err);
+
+/** disks_promote_spare() - The files of its spare are the prepared ones now */
+int disks_promote_spare(struct labd *d, struct instance *in, struct lab_err *err);
+
+/** disks_forget() - Remove what was prepared, with its rows; @kind as above */
+int disks_forget(struct labd *d, const struct instance *in, int64_t kind, struct lab_err *err);
 
 /**
  * disks_thaw() - Bring the disks of prepared instances back to a snapshot, all or none
@@ -118,7 +127,7 @@ struct layer;
 /**
  * disks_make_head() - Make a file for a guest to write, and its row
  * @l:		@disk, @base, @size; gets the rest
- * @snapshot:	LAYER_HEAD or LAYER_PREPARED
+ * @snapshot:	LAYER_HEAD, LAYER_PREPARED or LAYER_SPARE
  */
 int disks_make_head(struct labd *d, struct instance *in, struct layer *l, int64_t snapshot,
 		    struct lab_err *err);

@@ -15,7 +15,8 @@
  * before, or what is after.
  *
  * Thawing makes new files first, as rows LAYER_PREPARED; one transaction makes them
- * the guests'. Files without a row are swept.
+ * the guests'. Those of a spare (spare.h) were made earlier, as LAYER_SPARE. Files without a
+ * row are swept.
  */
 #define _GNU_SOURCE
 #include "labd/disk.h"
@@ -182,10 +183,10 @@ static int unfreeze_one(struct labd *d, const struct layer *frozen, const struct
 	return 0;
 }
 
-static int forget_prepared(struct labd *d, const struct instance *in, struct lab_err *err)
+int disks_forget(struct labd *d, const struct instance *in, int64_t kind, struct lab_err *err)
 {
 	autolayers struct layers l = { 0 };
-	int r = layers_of(d, in->id, LAYER_PREPARED, &l, err);
+	int r = layers_of(d, in->id, kind, &l, err);
 
 	for (size_t i = 0; !r && i < l.n; i++) {
 		r = layer_remove(d, l.v[i].path, err);
@@ -220,7 +221,7 @@ int disks_unfreeze(struct labd *d, struct instance *in, int64_t snapshot, struct
 		r = unfreeze_one(d, &frozen.v[i], fresh, in, err);
 	}
 	if (!r)
-		r = forget_prepared(d, in, err);
+		r = disks_forget(d, in, LAYER_PREPARED, err);
 	return r < 0 ? r : disks_reload(d, in, err);
 }
 
@@ -249,22 +250,34 @@ int disks_derive(struct labd *d, const struct instance *from, int64_t snapshot, 
 
 /* ---- thaw ------------------------------------------------------------------------- */
 
-int disks_prepare_thaw(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
+int disks_prepare(struct labd *d, struct instance *in, int64_t snapshot, int64_t kind,
+		  struct lab_err *err)
 {
 	autolayers struct layers frozen = { 0 };
 	int r = layers_of(d, in->id, snapshot, &frozen, err);
 
 	if (!r)
-		r = forget_prepared(d, in, err);
+		r = disks_forget(d, in, kind, err);
 	if (!r)
 		r = disks_make_dir(d, in, err);
 	for (size_t i = 0; !r && i < frozen.n; i++) {
 		struct layer fresh = frozen.v[i];
 
 		snprintf(fresh.base, sizeof(fresh.base), "%s", frozen.v[i].path);
-		r = disks_make_head(d, in, &fresh, LAYER_PREPARED, err);
+		r = disks_make_head(d, in, &fresh, kind, err);
 	}
 	return r;
+}
+
+int disks_promote_spare(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	int64_t r = disks_forget(d, in, LAYER_PREPARED, err);
+
+	if (!r)
+		r = store_run(d->store, err,
+			      "UPDATE layers SET snapshot = ? WHERE instance = ? AND snapshot = ?",
+			      "iii", (int64_t)LAYER_PREPARED, in->id, (int64_t)LAYER_SPARE);
+	return r < 0 ? (int)r : 0;
 }
 
 /* In the store: the prepared ones are its disks; one that the snapshot does not have goes */
@@ -351,7 +364,7 @@ void disks_repair(struct labd *d, struct lab *lab)
 	struct instance *in;
 
 	TAILQ_FOREACH(in, &lab->instances, link) {
-		(void)forget_prepared(d, in, NULL);
+		(void)disks_forget(d, in, LAYER_PREPARED, NULL);
 		(void)disks_reload(d, in, NULL);
 		if (!instance_running(in))
 			disks_sweep(d, in);

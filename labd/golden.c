@@ -6,6 +6,7 @@
 #include "labd/disk.h"
 #include "labd/labfile.h"
 #include "labd/restore.h"
+#include "labd/spare.h"
 #include "lib/num.h"
 #include "lib/util.h"
 
@@ -18,6 +19,9 @@ int golden_make(struct labd *d, struct job *job, struct lab *lab, bool force, st
 	struct snapshot_plan plan = { lab, SNAPSHOT_GOLDEN, "golden", &ins, force };
 	int r = instances_with_disks(d, lab, &ins, err);
 
+	/* those of the one before */
+	for (size_t i = 0; i < ins.n; i++)
+		spare_drop(d, ins.v[i]);
 	if (!r)
 		r = snapshot_take(d, job, &plan, NULL, err);
 	return lab_wrap(err, r, "golden");

@@ -6,6 +6,7 @@
 #include "labd/disk.h"
 #include "labd/golden.h"
 #include "labd/imagejob.h"
+#include "labd/layer.h"
 #include "labd/memory.h"
 #include "labd/store.h"
 #include "lib/io.h"
@@ -69,7 +70,7 @@ static int make_heads(struct labd *d, const struct instances *ins, int64_t id, s
 	int r = 0;
 
 	for (size_t i = 0; !r && i < ins->n; i++)
-		r = disks_prepare_thaw(d, ins->v[i], id, err);
+		r = disks_prepare(d, ins->v[i], id, LAYER_PREPARED, err);
 	return r ? r : disks_thaw(d, ins->v, ins->n, id, err);
 }
 

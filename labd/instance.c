@@ -51,6 +51,14 @@ const char *instance_nic_ifname(const struct instance *in, size_t n, char *buf)
 	return name_ifname(buf, name);
 }
 
+const char *instance_spare_ifname(const struct instance *in, size_t n, char *buf)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "i%lld-spare%zu", (long long)in->id, n);
+	return name_ifname(buf, name);
+}
+
 bool instance_running(const struct instance *in)
 {
 	return in->pid > 0;
@@ -160,17 +168,16 @@ void instance_leave(struct labd *d, struct instance *in)
 	guest_unref(d, g);
 }
 
-struct guest *guest_new(const struct qemu_proc *proc, struct qmp *qmp, const char *run_dir)
+struct guest *guest_new(const struct qemu_proc *proc, struct qmp *qmp, struct agent *agent)
 {
 	struct guest *g = calloc(1, sizeof(*g));
-	char path[IO_PATH];
 
 	if (!g)
 		abort();
 	g->refs = 1;
 	g->proc = *proc;
 	g->qmp = qmp;
-	g->agent = agent_new(io_path(path, "%s/agent", run_dir));
+	g->agent = agent;
 	return g;
 }
 

@@ -11,6 +11,7 @@
 #include "labd/plan.h"
 #include "labd/service.h"
 #include "labd/snapshot.h"
+#include "labd/spare.h"
 #include "labd/startset.h"
 #include "labd/store.h"
 #include "labd/trash.h"
@@ -206,6 +207,8 @@ static int claim_late(struct labd *d, struct job *job, struct instance **ret, st
 		r = labjob_find(d, job->lab, job->target, &lab, ret, err);
 		if (!r)
 			r = model_claim(d, lab, *ret, job->id, err);
+		if (!r)
+			spares_wait(d, job->id);
 		if (r != -EBUSY || num_now_us() > deadline || job_cancelled(job))
 			return r;
 		clock_gettime(CLOCK_REALTIME, &until);
@@ -358,8 +361,8 @@ void labjob_probe(struct labd *d, struct instance *in)
 	int64_t job;
 
 	if (in->guest)
-		in->guest->unprobed = start_action(d, in, find_action("probe"), false, &job,
-						   NULL) < 0;
+		in->guest->unprobed = start_action(d, in, find_action("probe"), false, &job, NULL) <
+				      0;
 }
 
 void labjob_ended(struct labd *d, struct instance *in)
@@ -534,7 +537,11 @@ static int claim_to_rename(struct labd *d, const char *lab_name, const char *nam
 		r = lab_fail(err, -EEXIST, "lab %s has an instance %s already", lab_name, to);
 	if (!r && instance_running(*ret))
 		r = lab_fail(err, -EBUSY, "instance %s runs: stop it before it is renamed", name);
-	return r < 0 ? r : model_claim(d, lab, NULL, job, err);
+	if (!r)
+		r = model_claim(d, lab, NULL, job, err);
+	if (!r)
+		spares_wait(d, job);
+	return r;
 }
 
 int labjob_rename(struct labd *d, const char *lab, const char *name, const char *to,

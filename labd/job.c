@@ -6,6 +6,7 @@
 #include "labd/events.h"
 #include "labd/loop.h"
 #include "labd/model.h"
+#include "labd/spare.h"
 #include "labd/store.h"
 #include "labd/watch.h"
 #include "labd/work.h"
@@ -197,6 +198,7 @@ static void run(void *arg)
 	int r;
 
 	pthread_mutex_lock(&d->lock);
+	spares_wait(d, job->id);
 	job->state = "running";
 	job->started = num_wall();
 	emit(job, "change");

@@ -290,8 +290,10 @@ int lab_set_spec(struct labd *d, struct lab *lab, const char *file, json_t *spec
 		return r;
 	r = sync_children(d, lab, ret_gone, err);
 	SCOPED_LOCK(&d->lock);
-	TAILQ_FOREACH(in, &lab->instances, link)
+	TAILQ_FOREACH(in, &lab->instances, link) {
+		in->no_spare = 0;
 		instance_emit(d, in);
+	}
 	return r;
 }
 

@@ -15,7 +15,8 @@
  *
  * A job that changes an object claims it first (its `job` field): one job an
  * object at a time. Fields of a claimed object are written by the claiming job
- * only, under @lock; so that job may read them without.
+ * only, under @lock; so that job may read them without. Spares (spare.h) are made without a
+ * claim, for which those who claim wait.
  */
 #ifndef LABD_LABD_H
 #define LABD_LABD_H
@@ -56,6 +57,8 @@ TAILQ_HEAD(lab_list, lab);
  *		who wait for it
  * @captures:	that are read now; of the event loop (capture.h)
  * @trash:	when what is in it expires (trash.c)
+ * @spares:	when spares are made (spare.h); @no_spares: none are
+ * @sparing:	somebody makes them; guarded by @lock
  * @expiry:	when automatic snapshots are looked at (expire.h)
  * @boots:	how many more guests may boot now: too many at a time only slow
  *		each other into time-outs; guarded by @lock
@@ -80,7 +83,8 @@ struct labd {
 	struct lab_list labs;
 	unsigned int boots;
 	struct trash *trash;
-	sd_event_source *expiry;
+	sd_event_source *expiry, *spares;
+	bool no_spares, sparing;
 	LIST_HEAD(, capture) captures;
 };
 

@@ -12,6 +12,7 @@
 #include "labd/network.h"
 #include "labd/plan.h"
 #include "labd/service.h"
+#include "labd/spare.h"
 #include "labd/startset.h"
 #include "labd/store.h"
 #include "labd/trash.h"
@@ -439,6 +440,8 @@ static int set_spec(struct labd *d, const char *name, const char *file, json_t *
 	pthread_mutex_lock(&d->lock);
 	lab = model_lab(d, name);
 	r = lab ? model_claim(d, lab, NULL, claim->id, err) : 0;
+	if (lab && !r)
+		spares_wait(d, claim->id);
 	pthread_mutex_unlock(&d->lock);
 	if (!r && up)
 		r = plan_preflight(d, name, spec, force, err);

@@ -6,16 +6,20 @@
 #include "labd/model.h"
 #include "lib/io.h"
 
-/* layers.snapshot: of the file a guest writes, and of one that is to be that (disks_thaw()) */
+/*
+ * layers.snapshot: of the file a guest writes, of one that is to be that (disks_thaw()), and of
+ * one that a spare has open (spare.h)
+ */
 #define LAYER_HEAD 0
 #define LAYER_PREPARED (-1)
+#define LAYER_SPARE (-2)
 
 /**
  * struct layer - a file
  * @base:	what it stands on, "" for nothing
  * @disk:	"root", "data", ...
  * @head:	of a frozen one: its name when the guest wrote it
- * @snapshot:	id, LAYER_HEAD or LAYER_PREPARED
+ * @snapshot:	id, LAYER_HEAD, LAYER_PREPARED or LAYER_SPARE
  */
 struct layer {
 	char path[IO_PATH], base[IO_PATH], head[IO_PATH];

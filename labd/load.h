@@ -4,7 +4,8 @@
  *
  * DOC: Theory of Operation
  *
- * A new QEMU maps the whole memory at the bottom of the saved chain, gets what is
+ * A restore takes the instance's spare, which has loaded it already (spare.h), if there is one.
+ * Else a new QEMU maps the whole memory at the bottom of the saved chain, gets what is
  * above it, and loads the devices. The guest stands still then.
  *
  * A QEMU that runs and maps that very file already could stay: forget the pages that its
@@ -17,9 +18,18 @@
 #ifndef LABD_LOAD_H
 #define LABD_LOAD_H
 
+#include "labd/boot.h"
 #include "labd/member.h"
 
-/** load_saved() - Start a QEMU for a member that has none, with its disks and nics */
+/** load_saved() - A member that has no QEMU gets its spare (spare.h), or a new one that is loaded
+ */
 int load_saved(struct member *m);
+
+/**
+ * load_state() - Memory and devices into a QEMU that was started with the memory_file() of @dir
+ * @lab:	whose it is
+ */
+int load_state(struct labd *d, const struct lab *lab, const struct machine *m, const char *dir,
+	       struct lab_err *err);
 
 #endif

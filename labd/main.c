@@ -11,6 +11,7 @@
 #include "labd/loop.h"
 #include "labd/model.h"
 #include "labd/recover.h"
+#include "labd/spare.h"
 #include "labd/store.h"
 #include "labd/trash.h"
 #include "labd/work.h"
@@ -37,19 +38,20 @@ static const char usage[] =
 	"\n"
 	"  -d, --daemon     go to the background once the API is served\n"
 	"      --doctor     check this machine, print findings as JSON, and exit\n"
+	"      --no-spares        no QEMUs that wait for the next reset; saves memory\n"
 	"      --trash-days N     how long what was destroyed can be had again (7)\n"
 	"      --trash-size SIZE  how much of it is kept in all (20G); 0: nothing\n"
 	"  -h, --help       this text\n"
 	"  -V, --version    the version\n"
 	"\n"
 	"LABD_STATE, LABD_RUN, LABD_DATA, LABD_EXEC and LABD_ACCEL in the environment\n"
-	"change where it keeps and finds things, LABD_TRASH_DAYS and LABD_TRASH_SIZE\n"
-	"what the options of that name do; see labd(8).\n";
+	"change where it keeps and finds things, LABD_TRASH_DAYS, LABD_TRASH_SIZE and\n"
+	"LABD_SPARES=no what the options of that name do; see labd(8).\n";
 
 #define JOBS_AT_ONCE 64 /* they mostly wait */
 
 struct options {
-	bool daemon, doctor;
+	bool daemon, doctor, no_spares;
 	uint64_t trash_days, trash_size;
 };
 
@@ -75,19 +77,24 @@ static int parse_options(int argc, char **argv, struct options *opt)
 	static const struct option longs[] = {
 		{ "daemon", no_argument, NULL, 'd' },
 		{ "doctor", no_argument, NULL, 'D' },
+		{ "no-spares", no_argument, NULL, 'n' },
 		{ "trash-days", required_argument, NULL, 'a' },
 		{ "trash-size", required_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
+	const char *spares = getenv("LABD_SPARES");
 	int c, status = take_trash(opt, getenv("LABD_TRASH_DAYS"), getenv("LABD_TRASH_SIZE"));
 
+	opt->no_spares = spares && !strcmp(spares, "no");
 	while (!status && (c = getopt_long(argc, argv, "dhV", longs, NULL)) != -1) {
 		if (c == 'd')
 			opt->daemon = true;
 		else if (c == 'D')
 			opt->doctor = true;
+		else if (c == 'n')
+			opt->no_spares = true;
 		else if (c == 'a' || c == 's')
 			status = take_trash(opt, c == 'a' ? optarg : NULL,
 					    c == 's' ? optarg : NULL);
@@ -256,6 +263,8 @@ static int open_all(struct labd *d, const struct options *opt, struct lab_err *e
 	r = recover_all(d, err);
 	if (!r)
 		r = trash_open(d, (unsigned int)opt->trash_days, opt->trash_size, err);
+	if (!r)
+		r = spares_open(d, err);
 	return r < 0 ? r : expire_open(d, err);
 }
 
@@ -266,6 +275,7 @@ static void close_all(struct labd *d)
 	if (d->jobs) /* those too that a last call has started */
 		jobs_cancel_all(d);
 	d->work = work_free(d->work);
+	spares_close(d);
 	trash_close(d);
 	model_free(d);
 	/* the last references to guests are given back in the loop */
@@ -298,7 +308,10 @@ static void detach(int ready, const char *log)
 
 static int serve(const struct paths *paths, const struct options *opt, int ready)
 {
-	struct labd d = { .paths = *paths, .state_lock = -EBADF, .started = num_wall() };
+	struct labd d = { .paths = *paths,
+			  .state_lock = -EBADF,
+			  .started = num_wall(),
+			  .no_spares = opt->no_spares };
 	struct lab_err err = LAB_ERR_INIT;
 	char log[IO_PATH];
 	int r;

@@ -14,6 +14,7 @@
  * @runs:	freezing: it is to go on; restoring: it runs in the snapshot
  * @set_clock:	restoring: its clock is to be set, as the lab's time is another
  * @repair:	restoring: what is to be done in it
+ * @spare:	restoring: its spare can be taken (spare.h)
  * @whole:	freezing: its memory is to stand on nothing
  * @force:	freezing: although it runs guests of its own (nested.h)
  * @nested:	freezing: it does
@@ -26,7 +27,7 @@ struct member {
 	struct job_item *item;
 	struct instance *in;
 	int64_t snapshot;
-	bool runs, set_clock, whole, force, nested;
+	bool runs, set_clock, spare, whole, force, nested;
 	const struct repair *repair;
 	struct ram ram;
 	struct ram_chain chain;

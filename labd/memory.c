@@ -387,6 +387,24 @@ int memory_fits(struct labd *d, struct instance *in, const char *dir, struct lab
 	return check(d, in, dir, err);
 }
 
+bool memory_sealed(struct labd *d, const struct instance *in, int64_t snapshot)
+{
+	char dir[IO_PATH], seal[MAX_SEAL];
+
+	for (disks_frozen_dir(d, in, snapshot, dir); *dir;) {
+		autofree struct row *row = find_row(d, dir);
+		autojson json_t *manifest = NULL;
+
+		if (!row || read_manifest(dir, &manifest, NULL) < 0)
+			return false;
+		make_seal(dir, json_object_get(manifest, "files"), seal);
+		if (strcmp(seal, row->seal) != 0)
+			return false;
+		io_path(dir, "%s", row->base);
+	}
+	return true;
+}
+
 int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err)
 {
 	char dir[IO_PATH];

@@ -59,6 +59,9 @@ bool memory_exists(struct labd *d, const struct instance *in, int64_t snapshot);
  */
 int memory_check(struct labd *d, struct instance *in, int64_t snapshot, struct lab_err *err);
 
+/** memory_sealed() - Whether memory_check() would take it without reading all of its files */
+bool memory_sealed(struct labd *d, const struct instance *in, int64_t snapshot);
+
 /** memory_fits() - The same for the memory in @dir, whoever's it is */
 int memory_fits(struct labd *d, struct instance *in, const char *dir, struct lab_err *err);
 

@@ -7,6 +7,7 @@
 #include "labd/job.h"
 #include "labd/store.h"
 #include "lib/io.h"
+#include "lib/num.h"
 #include "lib/util.h"
 
 #include <string.h>
@@ -143,12 +144,15 @@ void model_release(struct labd *d, int64_t job)
 			events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
 	}
 	TAILQ_FOREACH(lab, &d->labs, link) {
-		if (lab->job == job)
+		if (lab->job == job) {
 			lab->job = 0;
+			lab->idle = num_now_us();
+		}
 		TAILQ_FOREACH(in, &lab->instances, link) {
 			if (in->job != job)
 				continue;
 			in->job = 0;
+			lab->idle = num_now_us();
 			instance_emit(d, in);
 		}
 	}

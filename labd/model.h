@@ -63,6 +63,7 @@ struct guest {
 };
 
 struct lab;
+struct spare;
 
 /**
  * struct instance
@@ -75,6 +76,8 @@ struct lab;
  * @disks:	[{"name", "size", "base", "path"}], root first
  * @services:	{NAME: {"state", "text", "digest"}}: how far its services are (service.h)
  * @memory:	directory of the saved memory that its own stands on (memory.h), or ""
+ * @spare:	that waits, or NULL
+ * @no_spare:	the golden of which none could be made, until something changes
  */
 struct instance {
 	TAILQ_ENTRY(instance) link;
@@ -94,6 +97,8 @@ struct instance {
 	struct guest *guest;
 	json_t *disks, *services;
 	char memory[512];
+	struct spare *spare;
+	int64_t no_spare;
 	int64_t job;
 };
 
@@ -132,8 +137,10 @@ struct snapshot {
  * @repair:	how those are to be, of enum repair_bits
  * @at:		id of the snapshot it was restored to or that was made last, 0 for none
  * @clock:	seconds that its time is ahead of the host's, mostly negative (repair.h)
+ * @idle:	when its last claim was given up, num_now_us()
+ * @sparing:	a spare is made of it (spare.h)
  * @keeper:	connection, NULL while the lab has none; used by the job that
- *		claimed the lab or one of its instances
+ *		claimed the lab or one of its instances, or by whom such a job waits for
  */
 struct lab {
 	TAILQ_ENTRY(lab) link;
@@ -148,7 +155,8 @@ struct lab {
 	struct keeper *keeper;
 	pthread_mutex_t keeper_lock;
 	double created, changed;
-	bool protect;
+	bool protect, sparing;
+	uint64_t idle;
 	int64_t job;
 	TAILQ_HEAD(, instance) instances;
 	TAILQ_HEAD(, network) networks;
@@ -287,11 +295,13 @@ const char *instance_run_dir(struct labd *d, const struct instance *in, char *bu
 bool instance_running(const struct instance *in);
 /** instance_nic_ifname() - The tap of its Nth nic; @buf has IFNAMSIZ bytes */
 const char *instance_nic_ifname(const struct instance *in, size_t n, char *buf);
+/** instance_spare_ifname() - The same of its spare (spare.h) */
+const char *instance_spare_ifname(const struct instance *in, size_t n, char *buf);
 /** instance_emit() - Tell listeners that it changed; the lock is held */
 void instance_emit(struct labd *d, struct instance *in);
 
-/** guest_new() - Around a started QEMU; takes what @proc owns and the monitor */
-struct guest *guest_new(const struct qemu_proc *proc, struct qmp *qmp, const char *run_dir);
+/** guest_new() - Around a started QEMU; takes what @proc owns, the monitor and the agent */
+struct guest *guest_new(const struct qemu_proc *proc, struct qmp *qmp, struct agent *agent);
 /** guest_ref() - Another reference; takes NULL; the lock is held */
 struct guest *guest_ref(struct guest *g);
 /** guest_unref() - Give one back; takes NULL, returns NULL; without the lock */
@@ -300,7 +310,8 @@ struct guest *guest_unref(struct labd *d, struct guest *g);
 /**
  * model_claim() - Claim a lab, or one instance of it, for a job
  * @in:		NULL for the whole lab
- * Whole labs are claimed only while none of their instances is.
+ * Whole labs are claimed only while none of their instances is. A job that is started then
+ * may act at once; who acts otherwise calls spares_wait() first (spare.h).
  *
  * Return: 0, or -EBUSY naming the job; the lock is held
  */

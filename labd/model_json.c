@@ -4,6 +4,7 @@
 #include "labd/model.h"
 #include "labd/service.h"
 #include "labd/servicejob.h"
+#include "labd/spare.h"
 #include "lib/io.h"
 #include "lib/util.h"
 
@@ -185,12 +186,17 @@ static json_t *states_json(const struct instance *in)
 	return list;
 }
 
+static int spare_pid(const struct instance *in)
+{
+	return in->spare && !in->spare->taken ? in->spare->machine.proc.pid : 0;
+}
+
 json_t *instance_json(struct labd *d, const struct instance *in)
 {
 	json_t *spec = (json_t *)instance_spec(in), *obj;
 
 	obj = json_pack("{s:I s:s s:s s:s s:s s:I s:s s:o s:I s:I s:o s:b s:i s:f s:s s:s s:s s:s "
-			"s:o s:o s:o s:O? s:f s:f s:o s:s s:o s:I}",
+			"s:o s:o s:o s:O? s:f s:f s:o s:s s:o s:I s:i}",
 			"id", (json_int_t)in->id, "lab", in->lab->name, "name", in->name, "state",
 			in->state, "error", in->error, "job", (json_int_t)in->job, "image",
 			spec_text(spec, "image"), "services", spec_list(spec, "services"), "vcpus",
@@ -203,7 +209,8 @@ json_t *instance_json(struct labd *d, const struct instance *in)
 			nics_json(in, spec), "disks", disks_json(d, in), "forwards",
 			forwards_json(in, spec), "spec", spec, "created", in->created, "changed",
 			in->changed, "snapshots", snapshots_of(in), "want", in->want,
-			"service_states", states_json(in), "image_id", (json_int_t)in->image);
+			"service_states", states_json(in), "image_id", (json_int_t)in->image,
+			"spare", spare_pid(in));
 	if (obj)
 		add_places(d, in, obj);
 	return obj;
@@ -313,8 +320,9 @@ void model_add_usage(json_t *obj)
 {
 	json_t *list = json_is_array(obj) ? obj : json_object_get(obj, "instances"), *each;
 	pid_t pid = (pid_t)json_integer_value(json_object_get(obj, "pid"));
+	pid_t spare = (pid_t)json_integer_value(json_object_get(obj, "spare"));
+	double cpu, spare_cpu;
 	uint64_t rss;
-	double cpu;
 	size_t i;
 
 	json_array_foreach(list, i, each) {
@@ -325,4 +333,6 @@ void model_add_usage(json_t *obj)
 		return;
 	json_object_set_new(obj, "rss", json_integer((json_int_t)rss));
 	json_object_set_new(obj, "cpu", json_real(cpu));
+	if (spare && !qemu_usage(spare, &rss, &spare_cpu))
+		json_object_set_new(obj, "spare_rss", json_integer((json_int_t)rss));
 }

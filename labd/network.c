@@ -4,6 +4,7 @@
 #include "labd/network.h"
 
 #include "labd/events.h"
+#include "labd/spare.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/util.h"
@@ -152,6 +153,7 @@ int network_down(struct labd *d, struct lab *lab, struct lab_err *err)
 struct nic_text {
 	char ifname[IFNAMSIZ], mac[NAME_MAC_TEXT], host[2 * NAME_MAX_LEN];
 	char services[LAB_MAX_SERVICES * (NAME_MAX_LEN + 1)];
+	char tap[IFNAMSIZ];
 };
 
 /* Its services are names of its first address, too */
@@ -190,12 +192,15 @@ static size_t nics_of(const struct instance *in, struct keeper_nic *nics, struct
 			snprintf(t->host, sizeof(t->host), "%s", in->name);
 		if (!n)
 			name_services(in, t);
+		if (spare_taken(in))
+			instance_spare_ifname(in, n, t->tap);
 		nics[n++] = (struct keeper_nic){ .ifname = t->ifname,
 						 .network = net,
 						 .mac = t->mac,
 						 .addr = text(nic, "addr"),
 						 .host = t->host,
-						 .aliases = *t->services ? t->services : NULL };
+						 .aliases = *t->services ? t->services : NULL,
+						 .tap = *t->tap ? t->tap : NULL };
 	}
 	return n;
 }
@@ -217,18 +222,45 @@ int network_add_nics(struct labd *d, struct lab *lab, struct instance *const *in
 	return lab_wrap(err, keeper_nics_add(lab->keeper, nics, total, err), "nics");
 }
 
-int network_del_nics(struct labd *d, struct instance *in, struct lab_err *err)
+/* All that instances can have: under another specification it may have been more than now */
+static int del_links(struct lab *lab, struct instance *const *ins, size_t n,
+		     const char *(*ifname)(const struct instance *in, size_t n, char *buf),
+		     struct lab_err *err)
 {
-	const char *names[LAB_MAX_NICS];
-	char text_[LAB_MAX_NICS][IFNAMSIZ];
+	char(*text)[IFNAMSIZ] = calloc(n * LAB_MAX_NICS + 1, sizeof(*text));
+	autofree const char **names = calloc(n * LAB_MAX_NICS + 1, sizeof(*names));
+	size_t count = 0;
+	int r = text && names ? 0 : lab_fail(err, -ENOMEM, "out of memory");
 
-	(void)d;
-	if (!in->lab->keeper)
-		return 0;
-	/* those it may have had under another specification too */
-	for (size_t i = 0; i < LAB_MAX_NICS; i++)
-		names[i] = instance_nic_ifname(in, i, text_[i]);
-	return keeper_nics_del(in->lab->keeper, names, LAB_MAX_NICS, err);
+	for (size_t i = 0; !r && i < n; i++)
+		for (size_t nic = 0; nic < LAB_MAX_NICS; nic++, count++)
+			names[count] = ifname(ins[i], nic, text[count]);
+	if (!r && lab->keeper)
+		r = keeper_nics_del(lab->keeper, names, count, err);
+	free(text);
+	return r;
+}
+
+int network_del_nics(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err)
+{
+	return del_links(lab, ins, n, instance_nic_ifname, err);
+}
+
+int network_add_taps(struct instance *in, struct lab_err *err)
+{
+	size_t n = json_object_size(json_object_get(instance_spec(in), "networks"));
+	char text_[LAB_MAX_NICS][IFNAMSIZ];
+	const char *names[LAB_MAX_NICS];
+
+	n = MIN(n, (size_t)LAB_MAX_NICS);
+	for (size_t i = 0; i < n; i++)
+		names[i] = instance_spare_ifname(in, i, text_[i]);
+	return n ? lab_wrap(err, keeper_taps_add(in->lab->keeper, names, n, err), "taps") : 0;
+}
+
+int network_del_taps(struct instance *in, struct lab_err *err)
+{
+	return del_links(in->lab, &in, 1, instance_spare_ifname, err);
 }
 
 int network_flush(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err)

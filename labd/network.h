@@ -18,7 +18,11 @@ int network_down(struct labd *d, struct lab *lab, struct lab_err *err);
 /** network_add_nics() - Taps, leases and names of instances, in one go */
 int network_add_nics(struct labd *d, struct lab *lab, struct instance *const *ins, size_t n,
 		     struct lab_err *err);
-int network_del_nics(struct labd *d, struct instance *in, struct lab_err *err);
+int network_del_nics(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err);
+
+/** network_add_taps() - Those of an instance's spare (spare.h), which are on no network */
+int network_add_taps(struct instance *in, struct lab_err *err);
+int network_del_taps(struct instance *in, struct lab_err *err);
 
 /** network_flush() - Forget what instances that stand still have left in the network */
 int network_flush(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err);

@@ -28,6 +28,7 @@
 #include "labd/service.h"
 #include "labd/snapjob.h"
 #include "labd/snapshot.h"
+#include "labd/spare.h"
 #include "labd/store.h"
 #include "labd/watch.h"
 #include "labd/work.h"
@@ -99,7 +100,7 @@ static void adopt(struct labd *d, struct instance *in)
 	struct lab_err err = LAB_ERR_INIT;
 	struct qemu_proc proc;
 	struct qmp *qmp = NULL;
-	char run[IO_PATH];
+	char run[IO_PATH], agent[IO_PATH];
 	int r;
 
 	instance_run_dir(d, in, run);
@@ -111,7 +112,7 @@ static void adopt(struct labd *d, struct instance *in)
 	}
 	if (r < 0)
 		log_warn("instance %s/%s: %s", in->lab->name, in->name, err.text);
-	in->guest = guest_new(&proc, qmp, run);
+	in->guest = guest_new(&proc, qmp, agent_new(io_path(agent, "%s/agent", run)));
 	watch_guest(d, in);
 	/* one that was being shut down goes on doing so, or its user asks again */
 	set_running(d, in, qmp);
@@ -188,19 +189,25 @@ static void one(void *arg, size_t i)
 	recover_instance(e->d, e->ins[i], e->keeper);
 }
 
+static void end_spare(void *arg, size_t i)
+{
+	const struct each *e = arg;
+
+	spare_recover(e->d, e->ins[i]);
+}
+
 static void recover_lab(struct labd *d, struct lab *lab)
 {
 	autofree struct instance **ins = NULL;
 	char run[IO_PATH];
 	struct instance *in;
 	size_t n = 0, i = 0;
+	struct each each;
 
 	if (keeper_connect(lab_run_dir(d, lab, run), &lab->keeper, NULL) < 0) {
 		lab->keeper = NULL;
 		(void)keeper_sweep(lab_host_id(d, lab), run, NULL);
 		json_object_clear(lab->applied);
-	} else {
-		end_strangers(d, lab);
 	}
 	TAILQ_FOREACH(in, &lab->instances, link)
 		n++;
@@ -209,7 +216,11 @@ static void recover_lab(struct labd *d, struct lab *lab)
 		abort(); /* at start, with nothing to serve yet */
 	TAILQ_FOREACH(in, &lab->instances, link)
 		ins[i++] = in;
-	work_fan_out(n, one, &(struct each){ d, ins, lab->keeper != NULL });
+	each = (struct each){ d, ins, lab->keeper != NULL };
+	work_fan_out(n, end_spare, &each);
+	if (lab->keeper)
+		end_strangers(d, lab);
+	work_fan_out(n, one, &each);
 	snapshot_repair(d, lab);
 	if (!lab->keeper)
 		(void)io_remove_tree(AT_FDCWD, run);

@@ -12,6 +12,7 @@
 #include "labd/network.h"
 #include "labd/service.h"
 #include "labd/snapshot.h"
+#include "labd/spare.h"
 #include "labd/watch.h"
 #include "lib/io.h"
 #include "lib/num.h"
@@ -30,14 +31,21 @@ static int check(struct member *m)
 
 static int prepare(struct member *m)
 {
-	return disks_prepare_thaw(m->d, m->in, m->snapshot, &m->err);
+	m->spare = m->runs && spare_fits(m->d, m->in, m->snapshot);
+	return m->spare ? 0 : disks_prepare(m->d, m->in, m->snapshot, LAYER_PREPARED, &m->err);
+}
+
+/* When nothing refuses the restore any more */
+static int take_spare(struct member *m)
+{
+	return m->spare ? spare_take(m->d, m->in, &m->err) : 0;
 }
 
 static int end(struct member *m)
 {
 	instance_set_want(m->d, m->in, m->runs ? "running" : "stopped");
 	job_item_step(m->job, m->item, "end", 0);
-	return boot_stop(m->d, m->job, m->in, false, &m->err);
+	return boot_switch_off(m->d, m->in, &m->err);
 }
 
 static int load(struct member *m)
@@ -98,6 +106,13 @@ static int show(struct member *m)
 	disks_sweep(m->d, in);
 	watch_guest(m->d, in);
 	instance_set_state(m->d, in, "running", "");
+	return 0;
+}
+
+/* Of one that failed before it was used */
+static int end_spare(struct member *m)
+{
+	spare_end_taken(m->d, m->in);
 	return 0;
 }
 
@@ -181,7 +196,7 @@ int restore_check(struct labd *d, struct instance *const *ins, size_t n, int64_t
 	return r;
 }
 
-/* Links for those that will run; what the abandoned run has sent is forgotten */
+/* New links for those that will run; what the abandoned run has sent is forgotten */
 static int renew_network(struct labd *d, struct lab *lab, const struct members *ms,
 			 struct lab_err *err)
 {
@@ -239,16 +254,21 @@ static int fail_all(struct labd *d, struct members *ms, const struct lab_err *wh
 	return why->code;
 }
 
-static int bring_back(struct labd *d, const struct restore *restore, struct members *ms,
-		      struct lab_err *err)
+static int bring_back(struct labd *d, struct job *job, const struct restore *restore,
+		      struct members *ms, struct lab_err *err)
 {
 	struct lab *lab = restore->lab;
+	double began = num_wall(), ended;
 	int r = members_each(ms, end, err);
 
+	(void)network_del_nics(lab, restore->ins, restore->n, NULL);
+	ended = num_wall();
 	if (!r)
 		r = disks_thaw(d, restore->ins, ms->n, restore->snapshot, err);
 	if (!r)
 		r = renew_network(d, lab, ms, err);
+	job_log(job, "all ended after %.0f ms, disks and network after %.0f ms",
+		(ended - began) * 1e3, (num_wall() - began) * 1e3);
 	if (r < 0)
 		return fail_all(d, ms, err);
 	/* whom one failure does not concern goes on */
@@ -298,12 +318,17 @@ static int run(struct members *ms, struct labd *d, struct job *job, const struct
 	       struct lab_err *err)
 {
 	double began = num_wall();
-	int late, r = bring_back(d, restore, ms, err);
+	size_t spares = 0;
+	int late, r;
 
+	for (size_t i = 0; i < ms->n; i++)
+		spares += spare_taken(ms->v[i].in);
+	r = bring_back(d, job, restore, ms, err);
 	unmark(d, restore->lab, restore->snapshot);
 	if (!r)
 		spend(d, restore->lab, ms, restore->snapshot);
-	job_log(job, "all run after %.0f ms", (num_wall() - began) * 1e3);
+	job_log(job, "all run after %.0f ms; %zu of %zu were spares", (num_wall() - began) * 1e3,
+		spares, ms->n);
 	(void)members_each(ms, show, NULL);
 	late = repair_all(ms, d, job, restore->lab, r < 0 ? NULL : err);
 	return r < 0 ? r : late;
@@ -359,6 +384,8 @@ int restore_run(struct labd *d, struct job *job, const struct restore *restore, 
 	if (!r && !lab->restore)
 		r = job_check(job, err);
 	if (!r)
+		r = members_each(&ms, take_spare, err);
+	if (!r)
 		r = mark(d, restore, err);
 	if (r < 0 && before)
 		before = swap_spec(d, lab, before);
@@ -370,6 +397,7 @@ int restore_run(struct labd *d, struct job *job, const struct restore *restore, 
 		unmark(d, lab, lab->at);
 		repaired(d, lab);
 	}
+	(void)members_all(&ms, end_spare, NULL);
 	members_end(&ms);
 	return r;
 }

@@ -94,6 +94,9 @@ static const char *const migrations[] = {
 	" UNIQUE(kind, object));",
 	/* what is still to be done in those that are being restored (enum repair_bits) */
 	"ALTER TABLE labs ADD COLUMN repair INTEGER NOT NULL DEFAULT 0;",
+	/* QEMUs that wait to take an instance's place (spare.h) */
+	"CREATE TABLE spares(instance INTEGER PRIMARY KEY, pid INTEGER NOT NULL,"
+	" start_time INTEGER NOT NULL, digest TEXT NOT NULL, run TEXT NOT NULL);",
 };
 
 /* sqlite's results as errno; the only place that knows them */

@@ -7,6 +7,7 @@
 #include "labd/labjob.h"
 #include "labd/memory.h"
 #include "labd/snapshot.h"
+#include "labd/spare.h"
 #include "labd/store.h"
 #include "labd/trash.h"
 #include "labd/watch.h"
@@ -207,6 +208,8 @@ int trash_restore_snapshot(struct labd *d, const struct trashed *t, const char *
 	job = job_new(d, "trash-restore", t->lab_name, name, NULL, NULL, NULL);
 	r = lab ? model_claim(d, lab, NULL, job->id, err)
 		: lab_fail(err, -ENOENT, "its lab is gone");
+	if (!r)
+		spares_wait(d, job->id);
 	/* a golden is what it is by its name */
 	if (!r && strcmp(name, t->name))
 		r = snapshot_check_name(t->name, err) ?: snapshot_check_name(name, err);

@@ -10,6 +10,7 @@
 
 #include "labd/labjob.h"
 #include "labd/loop.h"
+#include "labd/spare.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/num.h"
@@ -179,6 +180,7 @@ static void recheck(struct labd *d, void *arg)
 				else
 					catch_up(d, in);
 			}
+	spares_look(d);
 }
 
 void watch_recheck(struct labd *d)

@@ -13,6 +13,7 @@
 #include "netns/link.h"
 #include "netns/network.h"
 #include "netns/spawn.h"
+#include "netns/tap.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -81,6 +82,15 @@ static int on_end(sd_event_source *source, const siginfo_t *si, void *arg)
 	return 0;
 }
 
+/* The descriptor of a nic, or of a tap that is none yet; negative without */
+static int tap_fd(const struct lab *lab, const char *ifname)
+{
+	const struct nic *nic = nic_find(lab, ifname);
+	const struct tap *tap = nic ? NULL : tap_find(lab, ifname);
+
+	return nic ? nic->fd : tap ? tap->fd : -ENOENT;
+}
+
 static int collect_fds(const struct lab *lab, const struct child_spec *spec, int *fds,
 		       struct lab_err *err)
 {
@@ -92,11 +102,11 @@ static int collect_fds(const struct lab *lab, const struct child_spec *spec, int
 	for (size_t i = 0; i < spec->nfds; i++)
 		fds[n++] = spec->fds[i];
 	for (size_t i = 0; i < spec->nnics; i++) {
-		const struct nic *nic = nic_find(lab, spec->nics[i]);
+		int fd = tap_fd(lab, spec->nics[i]);
 
-		if (!nic)
-			return lab_fail(err, -ENOENT, "there is no nic %.15s", spec->nics[i]);
-		fds[n++] = nic->fd;
+		if (fd < 0)
+			return lab_fail(err, fd, "there is no nic %.15s", spec->nics[i]);
+		fds[n++] = fd;
 	}
 	return 0;
 }
@@ -105,7 +115,7 @@ static int collect_fds(const struct lab *lab, const struct child_spec *spec, int
 static void drain_nics(const struct lab *lab, const struct child_spec *spec)
 {
 	for (size_t i = 0; i < spec->nnics; i++)
-		link_tap_drain(nic_find(lab, spec->nics[i])->fd);
+		link_tap_drain(tap_fd(lab, spec->nics[i]));
 }
 
 static int watch(struct lab *lab, pid_t pid, const char *path)

@@ -20,6 +20,9 @@
  * behind guests that stand still nothing is on its way. What the uplink still has
  * in its queue is refused by the filter afterwards.
  *
+ * The link of a nic whose program has it already, as it was made of a tap that waited (tap.h),
+ * is down until now: what came to it the program would have taken before it is emptied.
+ *
  * If all nics of the lab are meant, all of conntrack goes, and the questions that
  * dnsmasq has open: whose these are, nobody knows.
  */
@@ -112,6 +115,21 @@ static int forget_links(struct lab *lab, const struct flush *f)
 	return r < 0 ? r : waited;
 }
 
+static int raise_links(struct lab *lab, const struct flush *f)
+{
+	struct netlink_batch b;
+	int r = 0, waited;
+
+	netlink_batch_begin(&b, lab->nl);
+	for (size_t i = 0; !r && i < f->n; i++)
+		if (f->nics[i]->waits)
+			r = link_batch_set(&b, f->nics[i]->ifname, 0, 0, true);
+	waited = netlink_batch_wait(&b);
+	for (size_t i = 0; !r && !waited && i < f->n; i++)
+		f->nics[i]->waits = false;
+	return r < 0 ? r : waited;
+}
+
 static int forget(struct lab *lab, struct flush *f, struct lab_err *err)
 {
 	bool all = f->n == lab->n_nics;
@@ -130,7 +148,8 @@ static int forget(struct lab *lab, struct flush *f, struct lab_err *err)
 		return lab_fail_errno(err, r, "cannot forget the addresses of nics");
 	for (size_t i = 0; i < f->n; i++)
 		link_tap_drain(f->nics[i]->fd);
-	return 0;
+	r = raise_links(lab, f);
+	return r < 0 ? lab_fail_errno(err, r, "cannot set the links of nics up") : 0;
 }
 
 int flush_nics(struct lab *lab, const char *const *ifnames, size_t n, struct lab_err *err)

@@ -305,12 +305,12 @@ static json_t *nics_request(const struct keeper_nic *nics, size_t n, bool more)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list,
-				      json_pack("{ss ss ss ss ss ss*}", "ifname", nics[i].ifname,
-						"network", nics[i].network, "mac", nics[i].mac,
-						"addr", nics[i].addr ? nics[i].addr : "", "host",
-						nics[i].host ? nics[i].host : "", "aliases",
-						nics[i].aliases));
+		json_array_append_new(list, json_pack("{ss ss ss ss ss ss* ss*}", "ifname",
+						      nics[i].ifname, "network", nics[i].network,
+						      "mac", nics[i].mac, "addr",
+						      nics[i].addr ? nics[i].addr : "", "host",
+						      nics[i].host ? nics[i].host : "", "aliases",
+						      nics[i].aliases, "tap", nics[i].tap));
 	if (json_array_size(list) != n) {
 		json_decref(list);
 		return NULL;
@@ -371,6 +371,12 @@ int keeper_nics_del(struct keeper *k, const char *const *ifnames, size_t n, stru
 			return r;
 	}
 	return 0;
+}
+
+int keeper_taps_add(struct keeper *k, const char *const *ifnames, size_t n, struct lab_err *err)
+{
+	return ask(k, json_pack("{ss so}", "op", "taps_add", "ifnames", string_array(ifnames, n)),
+		   NULL, 0, NULL, NULL, err);
 }
 
 int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_err *err)

@@ -145,18 +145,27 @@ int keeper_network_del(struct keeper *k, const char *name, struct lab_err *err);
  * @aliases:	more names that do, with blanks between; NULL for none
  * @host:	name that resolves to @addr; "" for none. The instance's name
  *		on its first nic, NAME-NIC on others
+ * @tap:	of keeper_taps_add(): it becomes this nic, with its name, and its link is down until
+ *		keeper_flush(); NULL for a new one
  */
 struct keeper_nic {
-	const char *ifname, *network, *mac, *addr, *host, *aliases;
+	const char *ifname, *network, *mac, *addr, *host, *aliases, *tap;
 };
 
 /**
  * keeper_nics_add() - Make taps, put them on bridges, set leases and names
  * All or nothing. Many at once is one exchange with the kernel and one
- * reload of dnsmasq.
+ * reload of dnsmasq. Taps that were to become nics may be gone after a failure.
  */
 int keeper_nics_add(struct keeper *k, const struct keeper_nic *nics, size_t n, struct lab_err *err);
 int keeper_nics_del(struct keeper *k, const char *const *ifnames, size_t n, struct lab_err *err);
+
+/**
+ * keeper_taps_add() - Make taps that are on no network yet
+ * For a program that is to take the place of one that runs: no packet comes to them. They are
+ * removed by keeper_nics_del().
+ */
+int keeper_taps_add(struct keeper *k, const char *const *ifnames, size_t n, struct lab_err *err);
 
 /** keeper_link_set() - Carrier of a nic on or off */
 int keeper_link_set(struct keeper *k, const char *ifname, bool up, struct lab_err *err);
@@ -196,7 +205,7 @@ int keeper_clock_get(struct keeper *k, int64_t *ret_offset_us, struct lab_err *e
  * @argv:	NULL-terminated, absolute argv[0]
  * @env:	NULL-terminated "NAME=value" beside PATH, LANG and TMPDIR; NULL: none
  * @fds:	descriptors the child gets as 3, 4, ...
- * @nics:	names of taps; their descriptors follow behind @fds, in order
+ * @nics:	names of nics or taps; their descriptors follow behind @fds, in order
  * @log:	path its standard output and error are appended to; like all paths
  *		of the lab, in the state or run directory
  * @unprivileged: drop all capabilities, set no_new_privs and, as root,

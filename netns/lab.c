@@ -14,6 +14,7 @@
 #include "netns/nat.h"
 #include "netns/netlink.h"
 #include "netns/network.h"
+#include "netns/tap.h"
 #include "netns/uplink.h"
 
 #include <fcntl.h>
@@ -62,6 +63,7 @@ void lab_end(struct lab *lab)
 	forward_end_all(lab);
 	console_end_all(lab);
 	network_end_all(lab);
+	taps_end_all(lab);
 	uplink_free(lab);
 	resolver_free(lab);
 	nat_lab_end(lab);

@@ -41,6 +41,7 @@
 
 struct network;
 struct nic;
+struct tap;
 struct child;
 struct forward;
 struct console;
@@ -48,6 +49,7 @@ struct client;
 
 TAILQ_HEAD(network_list, network);
 TAILQ_HEAD(nic_list, nic);
+TAILQ_HEAD(tap_list, tap);
 TAILQ_HEAD(child_list, child);
 TAILQ_HEAD(forward_list, forward);
 TAILQ_HEAD(console_list, console);
@@ -84,11 +86,13 @@ struct lab {
 	int64_t clock_offset_us;
 	struct network_list networks;
 	struct nic_list nics;
+	struct tap_list taps;
 	struct child_list children;
 	struct forward_list forwards;
 	struct console_list consoles;
 	struct client_list clients;
-	unsigned int n_networks, n_nics, n_children, n_ended, n_forwards, n_consoles, n_clients;
+	unsigned int n_networks, n_nics, n_taps, n_children, n_ended, n_forwards, n_consoles,
+		n_clients;
 };
 
 /**

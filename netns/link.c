@@ -75,6 +75,19 @@ int link_set(struct nl_sock *sock, const char *ifname, unsigned int master, unsi
 	return r < 0 ? r : netlink_batch_wait(&b);
 }
 
+int link_batch_rename(struct netlink_batch *b, const char *ifname, const char *to)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = (int)link_index(ifname) };
+	autonlmsg struct nl_msg *msg = nlmsg_alloc_simple(RTM_NEWLINK, 0);
+
+	if (!ifi.ifi_index)
+		return -ENODEV;
+	if (!msg || nlmsg_append(msg, &ifi, sizeof(ifi), NLMSG_ALIGNTO) < 0 ||
+	    nla_put_string(msg, IFLA_IFNAME, to) < 0)
+		return -ENOMEM;
+	return netlink_batch_send(b, msg);
+}
+
 int link_bridge_add(struct nl_sock *sock, const char *ifname, const char *mac, unsigned int mtu)
 {
 	autonlmsg struct nl_msg *msg = link_msg(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, ifname,

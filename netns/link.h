@@ -32,6 +32,9 @@ int link_batch_set(struct netlink_batch *b, const char *ifname, unsigned int mas
 int link_set(struct nl_sock *sock, const char *ifname, unsigned int master, unsigned int mtu,
 	     bool up);
 
+/** link_batch_rename() - Give a link that is down another name */
+int link_batch_rename(struct netlink_batch *b, const char *ifname, const char *to);
+
 /**
  * link_bridge_add() - Make a bridge that forwards at once (no STP, no delay)
  * @mac:	its own address. It is given, because a bridge without one takes

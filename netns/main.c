@@ -369,6 +369,7 @@ int main(int argc, char **argv)
 	lab.root = !geteuid();
 	TAILQ_INIT(&lab.networks);
 	TAILQ_INIT(&lab.nics);
+	TAILQ_INIT(&lab.taps);
 	TAILQ_INIT(&lab.children);
 	TAILQ_INIT(&lab.forwards);
 	TAILQ_INIT(&lab.consoles);

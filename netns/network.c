@@ -11,7 +11,8 @@
  * A nic is a tap that is a port of the bridge. The tap exists as long as its
  * descriptor is open: here from nics_add() to nics_del(), so a guest can be
  * restarted on it, and in the QEMU that inherited it. nics_del() removes the
- * link itself, so a QEMU that still holds it has a dead descriptor.
+ * link itself, so a QEMU that still holds it has a dead descriptor. A QEMU that waits to
+ * take a guest's place has a tap without a network (tap.h), which nics_add() makes the nic.
  *
  * Invariants: a nic's network outlives it (network_del() removes its nics);
  * links, addresses of nics and names of networks are unique in the lab.
@@ -26,10 +27,12 @@
 #include "netns/link.h"
 #include "netns/nat.h"
 #include "netns/netlink.h"
+#include "netns/tap.h"
 #include "netns/uplink.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <fcntl.h>
 #include <netinet/ether.h>
 #include <string.h>
 
@@ -126,14 +129,21 @@ int network_parse(const struct network_spec *spec, struct network *ret, struct l
 	return 0;
 }
 
+int nic_check_name(const char *ifname, struct lab_err *err)
+{
+	return name_valid(ifname) && strlen(ifname) < IFNAMSIZ
+		       ? 0
+		       : lab_fail(err, -EINVAL, "bad name of a nic (at most %d characters)",
+				  IFNAMSIZ - 1);
+}
+
 int nic_parse(const struct nic_spec *spec, struct nic *ret, struct lab_err *err)
 {
 	struct nic nic = { .network = ret->network, .fd = -EBADF };
 	const struct ether_addr *mac = ether_aton(spec->mac);
 
-	if (!name_valid(spec->ifname) || strlen(spec->ifname) >= IFNAMSIZ)
-		return lab_fail(err, -EINVAL, "bad name of a nic (at most %d characters)",
-				IFNAMSIZ - 1);
+	if (nic_check_name(spec->ifname, err) < 0)
+		return -EINVAL;
 	snprintf(nic.ifname, sizeof(nic.ifname), "%s", spec->ifname);
 	if (strlen(spec->mac) != NAME_MAC_TEXT - 1 || !mac || mac->ether_addr_octet[0] & 1)
 		return lab_fail(err, -EINVAL, "nic %s: '%.32s' is not a MAC address of a host",
@@ -394,17 +404,25 @@ static int prepare_nic(struct lab *lab, const struct nic_spec *spec, struct nic 
 	for (size_t j = 0; j < i; j++)
 		if (!strcmp(fresh[j]->ifname, nic.ifname))
 			return lab_fail(err, -EINVAL, "nic %s is asked for twice", nic.ifname);
+	if (spec->tap && !tap_find(lab, spec->tap))
+		return lab_fail(err, -ENOENT, "nic %s: there is no tap %.15s", nic.ifname,
+				spec->tap);
+	if (spec->tap && old)
+		return lab_fail(err, -EEXIST, "nic %s has a tap already", nic.ifname);
+	nic.waits = spec->tap;
 	nic.fd = old ? NIC_IS_THERE : -EBADF;
 	*fresh[i] = nic;
 	return 0;
 }
 
-static int open_taps(struct nic **fresh, size_t n, struct lab_err *err)
+static int open_taps(struct lab *lab, const struct nic_spec *specs, struct nic **fresh, size_t n,
+		     struct lab_err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (fresh[i]->fd == NIC_IS_THERE)
 			continue;
-		fresh[i]->fd = link_tap_open(fresh[i]->ifname);
+		fresh[i]->fd = specs[i].tap ? tap_take(lab, specs[i].tap)
+					    : link_tap_open(fresh[i]->ifname);
 		if (fresh[i]->fd == -EACCES || fresh[i]->fd == -EPERM)
 			return lab_fail_errno(err, fresh[i]->fd,
 					      "cannot make tap %s: /dev/net/tun must be open to "
@@ -417,8 +435,12 @@ static int open_taps(struct nic **fresh, size_t n, struct lab_err *err)
 	return 0;
 }
 
-/* Put new taps on their bridges and up, in one exchange with the kernel */
-static int join_bridges(struct lab *lab, struct nic **fresh, size_t n, struct lab_err *err)
+/*
+ * Put new taps on their bridges, in one exchange with the kernel; and up, but one that a program
+ * has already: even one that stands still takes a frame, so first all is flushed (flush.c)
+ */
+static int join_bridges(struct lab *lab, const struct nic_spec *specs, struct nic **fresh, size_t n,
+			struct lab_err *err)
 {
 	struct netlink_batch b;
 	int r = 0, waited;
@@ -426,9 +448,11 @@ static int join_bridges(struct lab *lab, struct nic **fresh, size_t n, struct la
 	netlink_batch_begin(&b, lab->nl);
 	for (size_t i = 0; !r && i < n; i++) {
 		assert(fresh[i]->network);
-		if (fresh[i]->fd != NIC_IS_THERE)
+		if (specs[i].tap)
+			r = link_batch_rename(&b, specs[i].tap, fresh[i]->ifname);
+		if (!r && fresh[i]->fd != NIC_IS_THERE)
 			r = link_batch_set(&b, fresh[i]->ifname, fresh[i]->network->ifindex,
-					   fresh[i]->network->mtu, true);
+					   fresh[i]->network->mtu, !fresh[i]->waits);
 	}
 	waited = netlink_batch_wait(&b);
 	if (!r)
@@ -497,9 +521,9 @@ int nics_add(struct lab *lab, const struct nic_spec *specs, size_t n, bool more,
 	for (size_t i = 0; !r && i < n; i++)
 		r = prepare_nic(lab, &specs[i], fresh, i, err);
 	if (!r)
-		r = open_taps(fresh, n, err);
+		r = open_taps(lab, specs, fresh, n, err);
 	if (!r)
-		r = join_bridges(lab, fresh, n, err);
+		r = join_bridges(lab, specs, fresh, n, err);
 	if (r < 0) {
 		free_fresh(fresh, n);
 		return r;
@@ -514,30 +538,36 @@ int nics_add(struct lab *lab, const struct nic_spec *specs, size_t n, bool more,
 	return 0;
 }
 
+/* Forget one whose link is gone; true if leases and names are to be told */
+static bool forget_link(struct lab *lab, const char *ifname)
+{
+	struct nic *nic = nic_find(lab, ifname);
+
+	if (nic)
+		nic_forget(lab, nic);
+	else
+		close(tap_take(lab, ifname));
+	return nic;
+}
+
 int nics_del(struct lab *lab, const char *const *ifnames, size_t n, struct lab_err *err)
 {
 	autofree const char **names = calloc(n ? n : 1, sizeof(*names));
+	bool reload = false;
 	size_t found = 0;
 	int r;
 
 	if (!names)
 		return lab_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		struct nic *nic = nic_find(lab, ifnames[i]);
-
-		if (nic)
-			names[found++] = nic->ifname;
-	}
+	for (size_t i = 0; i < n; i++)
+		if (nic_find(lab, ifnames[i]) || tap_find(lab, ifnames[i]))
+			names[found++] = ifnames[i];
 	r = link_del_many(lab->nl, names, found);
 	if (r < 0)
 		return lab_fail_errno(err, r, "cannot remove taps");
-	for (size_t i = 0; i < n; i++) {
-		struct nic *nic = nic_find(lab, ifnames[i]);
-
-		if (nic)
-			nic_forget(lab, nic);
-	}
-	if (found)
+	for (size_t i = 0; i < found; i++)
+		reload |= forget_link(lab, names[i]);
+	if (reload)
 		dhcp_reload(lab);
 	return 0;
 }

@@ -47,8 +47,12 @@ struct network {
 	struct clock *clock;
 };
 
+/**
+ * struct nic_spec - what is asked for; text is borrowed
+ * Fields as in struct keeper_nic.
+ */
 struct nic_spec {
-	const char *ifname, *network, *mac, *addr, *host, *aliases;
+	const char *ifname, *network, *mac, *addr, *host, *aliases, *tap;
 };
 
 /**
@@ -57,6 +61,7 @@ struct nic_spec {
  * @has_addr:	whether @addr is set
  * @host:	"" for none
  * @aliases:	more names of its address, with blanks between; "" for none
+ * @waits:	its link is down until flush_nics(): it was a tap that a program has already
  */
 struct nic {
 	TAILQ_ENTRY(nic) entry;
@@ -67,6 +72,7 @@ struct nic {
 	bool has_addr;
 	char host[NETWORK_MAX_HOST + 1];
 	char aliases[NIC_MAX_ALIASES + 1];
+	bool waits;
 	int fd;
 };
 
@@ -77,6 +83,9 @@ struct nic {
  * Return: 0, -EINVAL or -ERANGE with the field named
  */
 int network_parse(const struct network_spec *spec, struct network *ret, struct lab_err *err);
+
+/** nic_check_name() - Whether a nic or tap may have this name: 0 or -EINVAL */
+int nic_check_name(const char *ifname, struct lab_err *err);
 
 /** nic_parse() - The same for a nic; @ret->network must be set before */
 int nic_parse(const struct nic_spec *spec, struct nic *ret, struct lab_err *err);
@@ -97,12 +106,14 @@ int network_add(struct lab *lab, const struct network_spec *spec, struct lab_err
 int network_del(struct lab *lab, const char *name, struct lab_err *err);
 
 /**
- * nics_add() - Make taps, all or none
+ * nics_add() - Make taps, or take them from those of tap.h, all or none
+ * Of the latter those that were named may be gone after a failure.
  * @more:	more follow: do not tell dnsmasq yet
  * @added:	@n flags: set for those that were not there before
  */
 int nics_add(struct lab *lab, const struct nic_spec *specs, size_t n, bool more, bool *added,
 	     struct lab_err *err);
+/** nics_del() - Remove nics, and taps of tap.h; those that are not there are none */
 int nics_del(struct lab *lab, const char *const *ifnames, size_t n, struct lab_err *err);
 
 /** nic_set_link() - Whether packets pass a nic */

@@ -33,6 +33,7 @@
 #include "netns/keeper.h"
 #include "netns/link.h"
 #include "netns/network.h"
+#include "netns/tap.h"
 #include "netns/uplink.h"
 
 #include <arpa/inet.h>
@@ -109,9 +110,10 @@ static int unpack_nic(const json_t *item, struct nic_spec *ret, struct lab_err *
 {
 	json_error_t je;
 
-	if (json_unpack_ex((json_t *)item, &je, JSON_STRICT, "{s:s s:s s:s s:s s:s s?s}", "ifname",
-			   &ret->ifname, "network", &ret->network, "mac", &ret->mac, "addr",
-			   &ret->addr, "host", &ret->host, "aliases", &ret->aliases) < 0)
+	if (json_unpack_ex((json_t *)item, &je, JSON_STRICT, "{s:s s:s s:s s:s s:s s?s s?s}",
+			   "ifname", &ret->ifname, "network", &ret->network, "mac", &ret->mac,
+			   "addr", &ret->addr, "host", &ret->host, "aliases", &ret->aliases, "tap",
+			   &ret->tap) < 0)
 		return bad_request(&je, err);
 	return 0;
 }
@@ -192,6 +194,11 @@ static int on_nics(struct lab *lab, const struct request *rq,
 static int op_nics_del(struct lab *lab, struct request *rq, struct lab_err *err)
 {
 	return on_nics(lab, rq, nics_del, err);
+}
+
+static int op_taps_add(struct lab *lab, struct request *rq, struct lab_err *err)
+{
+	return on_nics(lab, rq, taps_add, err);
 }
 
 static int op_link_set(struct lab *lab, struct request *rq, struct lab_err *err)
@@ -553,6 +560,7 @@ static const struct op {
 	{ "network_del", op_network_del },
 	{ "nics_add", op_nics_add },
 	{ "nics_del", op_nics_del },
+	{ "taps_add", op_taps_add },
 	{ "link_set", op_link_set },
 	{ "flush", op_flush },
 	{ "clock_set", op_clock_set },

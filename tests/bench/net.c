@@ -74,7 +74,8 @@ static double time_up(void)
 		snprintf(text[i][2], 32, "10.20.%d.%d", i % NICS, 10 + i / NICS);
 		snprintf(text[i][3], 32, "host%d", i);
 		nics[i] = (struct keeper_nic){ text[i][0], networks[i % NICS], text[i][1],
-					       text[i][2], text[i][3],	       NULL };
+					       text[i][2], text[i][3],	       NULL,
+					       NULL };
 	}
 	NT_OK(keeper_nics_add(lab.k, nics, ARRAY_SIZE(nics), &err));
 	return since(start);

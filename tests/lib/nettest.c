@@ -183,7 +183,9 @@ void nt_nic(struct nt_lab *lab, const char *ifname, const char *network, const c
 	    const char *addr, const char *host)
 {
 	struct lab_err err = LAB_ERR_INIT;
-	const struct keeper_nic nic = { ifname, network, mac, addr, host, NULL };
+	const struct keeper_nic nic = {
+		.ifname = ifname, .network = network, .mac = mac, .addr = addr, .host = host
+	};
 
 	NT_OK(keeper_nics_add(lab->k, &nic, 1, &err));
 }

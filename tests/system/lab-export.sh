@@ -5,6 +5,7 @@
 # TIMEOUT: 600
 # REQUIRES: root tun dnsmasq curl jq
 . "${SRCDIR:-.}/tests/lib.sh"
+export LABD_SPARES=no # their files come and go
 need tiny
 
 cat >"$TEST_DIR/lab.yaml" <<'YAML'

@@ -122,18 +122,20 @@ static void test_outside_names(struct nt_guest *a, struct nt_guest *b)
 
 static void test_nics(void)
 {
-	const struct keeper_nic none[] = { { "x0", "nowhere", MAC_A, "", "", NULL } };
-	const struct keeper_nic taken[] = { { "x0", "mgmt", MAC_C, "10.20.0.30", "x", NULL },
-					    { "x1", "mgmt", MAC_C, "10.20.0.10", "y", NULL } };
-	const struct keeper_nic bad[] = { { "x0", "mgmt", MAC_C, "10.20.0.1", "", NULL },
-					  { "x0", "mgmt", MAC_C, "10.20.0.255", "", NULL },
-					  { "x0", "mgmt", MAC_C, "10.9.0.2", "", NULL },
-					  { "x0", "mgmt", "junk", "", "", NULL },
-					  { "x0", "mgmt", "01:00:00:00:00:01", "", "", NULL },
-					  { "x/0", "mgmt", MAC_C, "", "", NULL },
-					  { "x0", "mgmt", MAC_C, "", "a b", NULL },
-					  { "x0", "mgmt", MAC_C, "", "a\nb", NULL },
-					  { "x0123456789abcdef", "mgmt", MAC_C, "", "", NULL } };
+	const struct keeper_nic none[] = { { "x0", "nowhere", MAC_A, "", "", NULL, NULL } };
+	const struct keeper_nic taken[] = { { "x0", "mgmt", MAC_C, "10.20.0.30", "x", NULL, NULL },
+					    { "x1", "mgmt", MAC_C, "10.20.0.10", "y", NULL,
+					      NULL } };
+	const struct keeper_nic bad[] = { { "x0", "mgmt", MAC_C, "10.20.0.1", "", NULL, NULL },
+					  { "x0", "mgmt", MAC_C, "10.20.0.255", "", NULL, NULL },
+					  { "x0", "mgmt", MAC_C, "10.9.0.2", "", NULL, NULL },
+					  { "x0", "mgmt", "junk", "", "", NULL, NULL },
+					  { "x0", "mgmt", "01:00:00:00:00:01", "", "", NULL, NULL },
+					  { "x/0", "mgmt", MAC_C, "", "", NULL, NULL },
+					  { "x0", "mgmt", MAC_C, "", "a b", NULL, NULL },
+					  { "x0", "mgmt", MAC_C, "", "a\nb", NULL, NULL },
+					  { "x0123456789abcdef", "mgmt", MAC_C, "", "", NULL,
+					    NULL } };
 	const char *const gone[] = { "x0", "x1", "never" };
 	struct lab_err err = LAB_ERR_INIT;
 	autojson json_t *state = NULL;
@@ -148,6 +150,43 @@ static void test_nics(void)
 	NT_OK(keeper_nics_del(lab.k, gone, 3, &err));
 	NT_CHECK(json_object_size(json_object_get(state, "nics")) == 2, "not two nics");
 	nt_say("refused nics leave nothing");
+}
+
+static bool has_nic(const char *ifname)
+{
+	autojson json_t *state = NULL;
+	struct lab_err err = LAB_ERR_INIT;
+
+	NT_OK(keeper_state(lab.k, &state, &err));
+	return json_object_get(json_object_get(state, "nics"), ifname);
+}
+
+/* A tap that waits becomes a nic, once */
+static void test_taps(void)
+{
+	struct keeper_nic nic = { "x0", "mgmt", MAC_C, "10.20.0.30", "x", NULL, "wait0" };
+	const char *const taps[] = { "wait0", "wait1" }, *const x0 = "x0";
+	const char *const bad[] = { "wait1", "wait2", "a/b" };
+	struct lab_err err = LAB_ERR_INIT;
+
+	NT_FAILS(ENOENT, keeper_nics_add(lab.k, &nic, 1, &err));
+	NT_OK(keeper_taps_add(lab.k, taps, 2, &err));
+	NT_OK(keeper_taps_add(lab.k, taps, 2, &err));
+	NT_CHECK(!has_nic("wait0"), "a tap that waits is a nic");
+	NT_OK(keeper_nics_add(lab.k, &nic, 1, &err));
+	NT_CHECK(has_nic("x0"), "a tap has not become a nic");
+	NT_FAILS(ENOENT, keeper_nics_add(lab.k, &nic, 1, &err));
+	nic.tap = "wait1";
+	NT_FAILS(EEXIST, keeper_nics_add(lab.k, &nic, 1, &err));
+	NT_OK(keeper_link_set(lab.k, "x0", true, &err));
+	NT_OK(keeper_nics_del(lab.k, &x0, 1, &err));
+	NT_OK(keeper_nics_add(lab.k, &nic, 1, &err));
+	NT_OK(keeper_nics_del(lab.k, &x0, 1, &err));
+	NT_FAILS(EINVAL, keeper_taps_add(lab.k, bad, 3, &err));
+	NT_OK(keeper_taps_add(lab.k, taps, 2, &err));
+	NT_OK(keeper_nics_del(lab.k, bad, 2, &err));
+	NT_OK(keeper_nics_del(lab.k, taps, 2, &err));
+	nt_say("taps that wait");
 }
 
 static void test_networks(void)
@@ -337,6 +376,7 @@ int main(int argc, char **argv)
 	close(a.tap);
 	close(b.tap);
 	test_nics();
+	test_taps();
 	test_networks();
 	test_connect();
 	test_way_out();

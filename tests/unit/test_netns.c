@@ -112,9 +112,9 @@ struct sample {
 static void make_sample(struct sample *s)
 {
 	static const struct nic_spec specs[] = {
-		{ "db0", "mgmt", "52:54:00:00:00:0a", "10.20.0.10", "db", NULL },
-		{ "web.1", "mgmt", "52:54:00:00:00:0b", "10.20.0.11", "web.1", NULL },
-		{ "x0", "data", "52:54:00:00:00:0c", "", "x", NULL },
+		{ "db0", "mgmt", "52:54:00:00:00:0a", "10.20.0.10", "db", NULL, NULL },
+		{ "web.1", "mgmt", "52:54:00:00:00:0b", "10.20.0.11", "web.1", NULL, NULL },
+		{ "x0", "data", "52:54:00:00:00:0c", "", "x", NULL, NULL },
 	};
 	struct network_spec spec = good_network();
 
