@@ -87,11 +87,14 @@ static void to_cache(const struct recipe *recipe, const char *dir)
 /* Take the name from the image that had it; it stays while instances use it */
 static void take_name(struct labd *d, struct image *im, const char *name)
 {
+	const struct job *other;
 	struct image *old;
+	int64_t claim = 0;
 
 	pthread_mutex_lock(&d->lock);
 	old = model_image(d, name);
 	if (old && old != im) {
+		claim = old->job;
 		old->job = -1; /* nobody collects it before it is saved */
 		old->name[0] = '\0';
 		events_emit(d, "image", "remove", "", name, NULL, NULL);
@@ -102,8 +105,9 @@ static void take_name(struct labd *d, struct image *im, const char *name)
 	if (old)
 		(void)image_save(d, old, NULL);
 	pthread_mutex_lock(&d->lock);
+	other = claim ? job_find(d, claim) : NULL;
 	if (old)
-		old->job = 0;
+		old->job = other && !other->ended ? claim : 0;
 	snprintf(im->name, sizeof(im->name), "%s", name);
 	pthread_mutex_unlock(&d->lock);
 }

@@ -7,7 +7,7 @@
  * Most of a reset is starting QEMUs and loading devices. So this is done before anybody asks:
  * when a lab was left alone for a second, each of its instances that runs gets a spare. It is
  * a QEMU that has loaded the lab's golden, with disks (LAYER_SPARE) and taps of its own, in a
- * run directory of its own. What it costs is some 20 MiB of memory, for all of the guest's
+ * run directory of its own. What it costs is some 30 MiB of memory, for all of the guest's
  * are the golden's; none is made while less than a quarter of the host's is available.
  *
  * A restore to the golden takes it: its disks become the prepared ones, its taps the nics, its
