@@ -15,10 +15,12 @@
 #include "lib/text.h"
 #include "lib/util.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <time.h>
 
 #define LOG_MAX (64 << 10)
+#define LOG_FIRST 2048 /* longer than a line */
 #define REPORT_US 100000 /* progress is told at most ten times a second */
 
 TAILQ_HEAD(job_list, job);
@@ -195,6 +197,7 @@ static void run(void *arg)
 	struct labd *d = job->labd;
 	struct lab_err err = LAB_ERR_INIT;
 	struct job_item *item;
+	bool idle;
 	int r;
 
 	pthread_mutex_lock(&d->lock);
@@ -227,8 +230,13 @@ static void run(void *arg)
 	pthread_mutex_unlock(&d->lock);
 	watch_recheck(d);
 	save(job);
-	SCOPED_LOCK(&d->lock);
+	pthread_mutex_lock(&d->lock);
 	job->over = true;
+	idle = !jobs_active(d);
+	pthread_mutex_unlock(&d->lock);
+	/* what its threads have used between what stays would be kept for good */
+	if (idle)
+		malloc_trim(0);
 }
 
 int64_t job_start(struct job *job)
@@ -318,7 +326,27 @@ int job_check(const struct job *job, struct lab_err *err)
 	return job_cancelled(job) ? lab_fail(err, -ECANCELED, "stopped on request") : 0;
 }
 
-/* Append to the log, dropping its oldest half when it is full */
+/* Room for @n more bytes and a NUL in the log; its oldest half is dropped when it is full */
+static bool make_room(struct job *job, size_t n)
+{
+	size_t size = MIN((size_t)LOG_MAX, MAX(2 * job->log_size, (size_t)LOG_FIRST));
+	char *more;
+
+	if (job->log_len + n + 1 <= job->log_size)
+		return true;
+	if (job->log_size == LOG_MAX) {
+		memmove(job->log, job->log + LOG_MAX / 2, LOG_MAX / 2);
+		job->log_len -= LOG_MAX / 2;
+		return true;
+	}
+	more = realloc(job->log, size);
+	if (!more)
+		return false;
+	job->log = more;
+	job->log_size = size;
+	return true;
+}
+
 static void append_log(struct job *job, const char *text)
 {
 	time_t now = time(NULL);
@@ -329,14 +357,8 @@ static void append_log(struct job *job, const char *text)
 	n = strftime(line, sizeof(line), "%T ", localtime_r(&now, &tm));
 	snprintf(line + n, sizeof(line) - n, "%s\n", text);
 	n = strlen(line);
-	if (!job->log)
-		job->log = calloc(1, LOG_MAX);
-	if (!job->log)
+	if (!make_room(job, n))
 		return;
-	if (job->log_len + n + 1 > LOG_MAX) {
-		memmove(job->log, job->log + LOG_MAX / 2, LOG_MAX / 2);
-		job->log_len -= LOG_MAX / 2;
-	}
 	memcpy(job->log + job->log_len, line, n + 1);
 	job->log_len += n;
 }

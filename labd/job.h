@@ -52,7 +52,7 @@ struct job {
 	TAILQ_HEAD(, job_item) items;
 	char *log;
 	json_t *notes;
-	size_t log_len;
+	size_t log_len, log_size;
 	job_fn run;
 	void *arg;
 	void (*free_arg)(void *arg);
