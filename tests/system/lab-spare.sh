@@ -119,6 +119,7 @@ wait_for "the spares" 20 all_spare
 keeper=$(api GET /v1/labs/lab | jq .keeper)
 labd_kill
 kill -9 "$keeper"
+wait_for "the keeper to end" 10 not alive "$keeper"
 labd_start
 check_eq "QEMUs" 0 "$(qemus)"
 labctl up lab

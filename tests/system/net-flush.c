@@ -206,6 +206,7 @@ static void test_forwards(void)
 			 recv(far, &byte, 1, 0) == 1,
 		 "the connection of another was dropped");
 	kill(c.pump, SIGSTOP);
+	NT_CHECK(waitpid(c.pump, NULL, WUNTRACED) == c.pump, "the guest does not stand still");
 	flush(only_c, 1);
 	NT_CHECK(nt_wait_fd(near, POLLIN, 3000) && recv(near, &byte, 1, 0) == -1 &&
 			 errno == ECONNRESET,
