@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# kill -9 of labd at random points of snapshots and restores: old or new, never a mix
+# kill -9 of labd at random points of snapshots, restores and resets, with spares and without: old
+# or new, never a mix
 # TIMEOUT: 500
 # REQUIRES: root tun dnsmasq curl jq
 . "${SRCDIR:-.}/tests/lib.sh"
@@ -14,8 +15,8 @@ lab: lab
 networks:
   mgmt: { cidr: 10.20.0.0/24 }
 instances:
-  a: { image: tiny, memory: 128M, networks: [mgmt] }
-  b: { image: tiny, memory: 128M, networks: [mgmt] }
+  a: { image: tiny, memory: 128M, networks: [mgmt], ready: [{ agent: true }] }
+  b: { image: tiny, memory: 128M, networks: [mgmt], ready: [{ agent: true }] }
 YAML
 mark()
 {
@@ -39,21 +40,34 @@ settled()
 		[ "$(inst a state) $(inst b state)" = "running running" ] && guest a true && guest b true
 }
 
-labctl up "$TEST_DIR/lab.yaml"
+all_spare()
+{
+	api GET /v1/labs/lab | jq -e 'all(.instances[]; .spare > 0)'
+}
+
+labctl up "$TEST_DIR/lab.yaml" --no-golden
+mark 0
+labctl golden lab
 for n in 1 2; do
 	mark $n
 	labctl snapshot create lab "s$n"
 done
 now=2
 for ((n = 1; n <= ROUNDS; n++)); do
-	if [ $((RANDOM % 3)) = 0 ]; then
-		what="snapshot create" name=k$n want=$now
-	else
+	case $((RANDOM % 4)) in
+	0) what="snapshot create" name=k$n want=$now ;;
+	1) what=reset name="" want=0 ;;
+	2)
+		what=reset name="" want=0
+		wait_for "the spares" 20 all_spare
+		;;
+	3)
 		want=$((RANDOM % 2 + 1))
 		what="snapshot restore" name=s$want
-	fi
-	# shellcheck disable=SC2086 # two words
-	labctl $what lab "$name" >/dev/null 2>&1 &
+		;;
+	esac
+	# shellcheck disable=SC2086 # two words; no name
+	labctl $what lab $name >/dev/null 2>&1 &
 	client=$!
 	delay=$((RANDOM % 600))
 	pause "0.$(printf %03d $delay)"
@@ -70,8 +84,9 @@ for ((n = 1; n <= ROUNDS; n++)); do
 done
 say "all that is left can be restored"
 for name in $(api GET /v1/labs/lab/snapshots | jq -r '.[] | select(.kind == "user") | .name'); do
-	labctl snapshot restore lab "$name" >/dev/null
-	check_match "marks of $name" '^[12]$' "$(marks)"
+	labctl snapshot restore lab "$name" >/dev/null ||
+		fail "$name: $(tail -n 4 "$LABD_STATE"/labs/*/*/qemu.log)"
+	check_match "marks of $name" '^[012]$' "$(marks)"
 done
 labctl down lab --kill
 labctl rm -y lab
