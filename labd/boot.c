@@ -192,7 +192,8 @@ static json_t *applied_spec(const struct instance *in)
 			 (json_t *)instance_spec(in));
 }
 
-static void record(struct labd *d, struct instance *in, const struct machine *m)
+static void record(struct labd *d, struct instance *in, const struct machine *m,
+		   const char *memory)
 {
 	pthread_mutex_lock(&d->lock);
 	in->pid = m->proc.pid;
@@ -200,6 +201,7 @@ static void record(struct labd *d, struct instance *in, const struct machine *m)
 	snprintf(in->digest, sizeof(in->digest), "%s", m->proc.digest);
 	in->started = num_wall();
 	in->no_spare = 0;
+	snprintf(in->memory, sizeof(in->memory), "%.511s", memory);
 	in->guest = guest_new(&m->proc, m->qmp, m->agent);
 	json_decref(in->applied);
 	in->applied = applied_spec(in);
@@ -222,11 +224,12 @@ static int record_console(struct labd *d, struct instance *in, const char *run, 
 			"console");
 }
 
-int boot_take(struct labd *d, struct instance *in, const struct machine *m, struct lab_err *err)
+int boot_take(struct labd *d, struct instance *in, const struct machine *m, const char *memory,
+	      struct lab_err *err)
 {
 	int r;
 
-	record(d, in, m);
+	record(d, in, m, memory);
 	r = instance_save(d, in, err);
 	if (!r)
 		r = record_console(d, in, m->run, err);
@@ -308,7 +311,7 @@ static int launch(struct labd *d, struct instance *in, struct lab_err *err)
 	struct machine m;
 	int r = boot_qemu(d, in, &how, &m, err);
 
-	return r < 0 ? r : boot_take(d, in, &m, err);
+	return r < 0 ? r : boot_take(d, in, &m, "", err);
 }
 
 const char *boot_ram_socket(struct labd *d, const struct instance *in, char *buf)

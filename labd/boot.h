@@ -56,10 +56,12 @@ int boot_qemu(struct labd *d, struct instance *in, const struct launch *how, str
 
 /**
  * boot_take() - It is the instance's from now on, in the store as well
+ * @memory:	directory of the saved memory that it is loaded from, or ""
  * What @m owns is taken. Console and forwards are there then; on failure something may be
  * left for boot_failed().
  */
-int boot_take(struct labd *d, struct instance *in, const struct machine *m, struct lab_err *err);
+int boot_take(struct labd *d, struct instance *in, const struct machine *m, const char *memory,
+	      struct lab_err *err);
 
 /** boot_ram_socket() - Of labram.so in its QEMU (ram.h); @buf has IO_PATH bytes */
 const char *boot_ram_socket(struct labd *d, const struct instance *in, char *buf);

@@ -75,6 +75,11 @@ static int open_memory(struct member *m)
 	m->chain.size = ((uint64_t)json_integer_value(size) + MIB - 1) / MIB * MIB;
 	if (!r)
 		r = ram_open(in->pid, in->guest->proc.pidfd, m->chain.size, &m->ram, &m->err);
+	/* only what it has written would be saved, as if it stood on nothing */
+	if (!r && !*in->memory && ram_has_file(&m->ram))
+		r = lab_fail(&m->err, -EUCLEAN,
+			     "its memory stands on %s, which is not known of it: restart it",
+			     m->ram.mapped);
 	if (!r)
 		r = memory_begin(m->d, in, m->snapshot, &m->whole, &m->chain, &m->err);
 	return r;

@@ -65,7 +65,7 @@ static int load_new(struct member *m)
 	how.ram = memory_file(m->d, dir, ram);
 	r = boot_qemu(m->d, m->in, &how, &machine, &m->err);
 	if (!r)
-		r = boot_take(m->d, m->in, &machine, &m->err);
+		r = boot_take(m->d, m->in, &machine, dir, &m->err);
 	return r < 0 ? r : load_state(m->d, m->in->lab, &machine, dir, &m->err);
 }
 

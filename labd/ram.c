@@ -72,6 +72,11 @@ static int find_mapping(pid_t pid, uint64_t size, struct ram *ret, struct lab_er
 			"its memory cannot be saved: it was started by an older labd; restart it");
 }
 
+bool ram_has_file(const struct ram *ram)
+{
+	return strcmp(ram->mapped, "/dev/zero") != 0;
+}
+
 static int open_proc(pid_t pid, const char *name, int flags, struct lab_err *err)
 {
 	char path[64];

@@ -48,6 +48,9 @@ struct ram {
 	char mapped[512];
 };
 
+/** ram_has_file() - Whether pages that the guest has not written are those of a file */
+bool ram_has_file(const struct ram *ram);
+
 /**
  * struct ram_layer - one file of a chain
  * @map:	a bit for each page it has; NULL: it has all

@@ -69,8 +69,6 @@ static int load(struct member *m)
 			 "instance %s ran guests of its own when it was saved: restart "
 			 "it. " NESTED_DANGER,
 			 in->name);
-	SCOPED_LOCK(&m->d->lock);
-	snprintf(in->memory, sizeof(in->memory), "%.511s", dir);
 	return 0;
 }
 

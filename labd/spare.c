@@ -428,7 +428,8 @@ bool spare_taken(const struct instance *in)
 /* It is the instance's; on failure something may be left for boot_failed() */
 static int hand_over(struct labd *d, struct instance *in, struct spare *sp, struct lab_err *err)
 {
-	int r = boot_take(d, in, &sp->machine, err);
+	char dir[IO_PATH];
+	int r = boot_take(d, in, &sp->machine, disks_frozen_dir(d, in, sp->snapshot, dir), err);
 
 	remove_row(d, in);
 	if (!r && d->accel.kvm)
