@@ -31,6 +31,8 @@ restore_until()
 	say "killed when $2"
 	labd_start
 }
+newest_job() { api GET /v1/jobs | jq -r 'map(select(.kind != "probe"))[0] | "\(.kind) \(.state) \(.error)"'; }
+ended() { [[ "$(newest_job)" != *" running "* ]]; }
 none_left() { [ "$(store "SELECT restore = 0 AND restoring = '[]' AND repair = 0 FROM labs")" = 1 ]; }
 
 labctl up -q -G "$TEST_DIR/lab.yaml"
@@ -43,7 +45,8 @@ guest a touch /run/go
 say "while it is restored"
 restore_until first "restore <> 0"
 wait_for "the restore to be done" 90 none_left
-check_eq "how it ended" "restore done " "$(api GET /v1/jobs | jq -r 'map(select(.kind != "probe"))[0] | "\(.kind) \(.state) \(.error)"')"
+wait_for "the job to end" 20 ended
+check_eq "how it ended" "restore done " "$(newest_job)"
 check_match "another machine id" '^[0-9a-f]{32}$' "$(id)"
 [ "$(id)" != 00000000000000000000000000000001 ] || fail "the resumed restore forgot --reseed"
 check_eq "its repair command" repaired "$(guest a cat /run/repaired)"
@@ -55,7 +58,8 @@ guest a sh -c 'echo 00000000000000000000000000000002 >/etc/machine-id'
 restore_until waits "restore = 0 AND repair <> 0"
 guest a touch /run/go
 wait_for "the repair to be done" 90 none_left
-check_eq "how it ended" "repair done " "$(api GET /v1/jobs | jq -r 'map(select(.kind != "probe"))[0] | "\(.kind) \(.state) \(.error)"')"
+wait_for "the job to end" 20 ended
+check_eq "how it ended" "repair done " "$(newest_job)"
 [ "$(id)" != 00000000000000000000000000000001 ] || fail "--reseed was forgotten"
 check_match "its repair command" repaired "$(guest a cat /run/repaired)"
 
