@@ -14,7 +14,7 @@
 #define SEALED 3600.0 /* never changes */
 #define DIR_ATTR 1.0
 #define PASSING 1.0 /* names that no notification covers */
-#define MAX_WRITE (128 << 10) /* bounds the loop's buffer */
+#define MAX_WRITE UPLOAD_BLOCK /* bounds the loop's buffer */
 
 /* A worker of action.h may close what it could not open */
 static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;

@@ -284,6 +284,7 @@ int upload_stat(uint32_t id, struct stat *ret)
 		st = u->last;
 	else if (fstat(u->fd, &st) < 0)
 		return -errno;
+	ret->st_blksize = UPLOAD_BLOCK;
 	ret->st_size = st.st_size;
 	ret->st_blocks = st.st_blocks;
 	ret->st_atim = st.st_atim;

@@ -40,6 +40,7 @@
 
 #define UPLOAD_MAX 64 /* copies at a time */
 #define UPLOAD_LINGER_US 5000000
+#define UPLOAD_BLOCK (1 << 20) /* written at a time by those who look at st_blksize, as cp does */
 #define UPLOAD_COPY_MAX ((size_t)1 << 20)
 #define UPLOAD_MAX_SIZE (1LL << 41) /* as image_inspect() accepts */
 
