@@ -141,6 +141,36 @@ static int settled(void *arg)
 	return 0;
 }
 
+/* The same of a value */
+static int known(void *arg)
+{
+	const struct wait *w = arg;
+	autoitem struct item item = { 0 };
+	const char *value;
+
+	if (!model_get(w->action->kind, w->action->id, &item))
+		return lab_fail(w->err, -ENODEV, "it is gone");
+	value = json_string_value(json_object_get(item.json, w->action->key));
+	if (value && *value)
+		return 1;
+	value = json_string_value(json_object_get(item.json, "error"));
+	if (value && *value)
+		return lab_fail(w->err, -EIO, "%s", value);
+	if (!model_is_online())
+		return lab_fail(w->err, -ECONNREFUSED, "labd went away meanwhile");
+	return 0;
+}
+
+static int wait_until_known(struct wait *w)
+{
+	int r = model_wait(known, w, w->deadline);
+
+	if (r == -ETIMEDOUT)
+		lab_fail(w->err, r, "labd does not know its %s yet: ask again later",
+			 w->action->key);
+	return MIN(r, 0);
+}
+
 static int job_ended(void *arg)
 {
 	const struct wait *w = arg;
@@ -186,6 +216,8 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	a->job = (uint64_t)json_integer_value(json_object_get(answer, "job"));
 	if (a->until == UNTIL_SHOWN)
 		return 0;
+	if (a->until == UNTIL_KNOWN)
+		return wait_until_known(&w);
 	r = model_wait(settled, &w, a->job ? UINT64_MAX : deadline);
 	if (r == -ETIMEDOUT)
 		lab_fail(err, r, "labd has accepted it but does not show it");

@@ -46,6 +46,7 @@ enum action_until {
 	UNTIL_SHOWN, /* the model shows what was done */
 	UNTIL_APPEARED, /* the object named below is there */
 	UNTIL_GONE, /* it is no longer there, and labd's job with it has ended */
+	UNTIL_KNOWN, /* the value of @key of the object is no longer empty */
 	UNTIL_ANSWERED, /* labd has answered: nothing changes, @answer is of interest */
 };
 
@@ -56,7 +57,8 @@ enum action_until {
  * @body:	owned, NULL for none
  * @until:	when the action counts as done
  * @kind, @lab, @name:	the object that appears
- * @id:		the object that goes (with @kind)
+ * @id:		the object that goes, or has @key (with @kind)
+ * @key:	static string, for UNTIL_KNOWN
  * @wanted:	static string; a refusal counts as success if the object's state
  *		(@kind, @id) is this then: setting what already is
  * @job:	out: the job that labd started, or 0
@@ -70,7 +72,7 @@ struct action {
 	enum kind kind;
 	uint32_t lab, id;
 	char name[NAME_MAX_LEN + 1];
-	const char *wanted;
+	const char *key, *wanted;
 	uint64_t job;
 	json_t *answer;
 };

@@ -125,6 +125,8 @@ enum entry_type {
  *		no such name now. NULL for ENTRY_CAPTURE and ENTRY_OUTPUT: live.h has theirs
  * @ask:	what to ask of labd for each opening, for ENTRY_SHOT, ENTRY_CAPTURE and
  *		ENTRY_OUTPUT: a path of its API
+ * @late:	how many bytes a value will have that labd has to find out yet, which who opens
+ *		it waits for; 0: it is here, or none comes. NULL: always here
  * @dir:	class of a directory
  */
 struct entry {
@@ -136,6 +138,7 @@ struct entry {
 	int (*store)(const struct ref *ref, char *value, struct action *ret, struct lab_err *err);
 	int (*path)(const struct ref *ref, char path[IO_PATH]);
 	const char *(*ask)(const struct ref *ref, char path[CLIENT_PATH]);
+	off_t (*late)(const struct ref *ref);
 	enum class_id dir;
 };
 

@@ -31,6 +31,12 @@ static bool is_live(enum entry_type type)
 	return type == ENTRY_CAPTURE || type == ENTRY_OUTPUT;
 }
 
+/* Not known yet, but soon */
+static bool is_late(const struct ref *ref)
+{
+	return ref->entry && ref->entry->late && ref->entry->late(ref) > 0;
+}
+
 /* The permissions hold for everybody, also for root */
 static int check_mode(const struct entry *entry, int flags)
 {
@@ -126,6 +132,18 @@ static void reply_opened(struct opening *o, fuse_req_t req)
 	opening_free(o);
 }
 
+static void finish_opening(struct opening *o, fuse_req_t req, int result)
+{
+	if (req && !result) {
+		reply_opened(o, req);
+		return;
+	}
+	if (req)
+		fuse_reply_err(req, -result);
+	handle_free(o->h);
+	opening_free(o);
+}
+
 /* The picture is there, or not */
 static void finish_shot(struct pending *p, int result)
 {
@@ -137,14 +155,18 @@ static void finish_shot(struct pending *p, int result)
 			base64_bytes(text, &bytes, &o->h->len) < 0))
 		result = -EIO;
 	o->h->data = (char *)bytes;
-	if (p->req && !result) {
-		reply_opened(o, p->req);
-		return;
-	}
-	if (p->req)
-		fuse_reply_err(p->req, -result);
-	handle_free(o->h);
-	opening_free(o);
+	finish_opening(o, p->req, result);
+}
+
+/* The value is known, or not */
+static void finish_late(struct pending *p, int result)
+{
+	struct opening *o = p->arg;
+	autoref struct ref ref = { 0 };
+
+	if (!result)
+		result = node_resolve(o->h->number, &ref) < 0 ? -ENODEV : capture(&ref, o->h);
+	finish_opening(o, p->req, result);
 }
 
 /* Called by libfuse in the loop: Ctrl-C while it waits */
@@ -192,6 +214,18 @@ static void open_live(fuse_req_t req, struct opening *o, const char *path)
 	live_open(&o->h->node, path, o->h->type == ENTRY_OUTPUT, on_live, o);
 }
 
+static void submit_late(fuse_req_t req, const struct ref *ref, struct opening *o)
+{
+	autoaction struct action action = { .method = "GET",
+					    .until = UNTIL_KNOWN,
+					    .kind = ref->item.kind,
+					    .id = ref->item.id,
+					    .key = ref->entry->key };
+
+	attr_path(&ref->item, NULL, action.path);
+	tree_submit(req, ref, NULL, &action, finish_late, o);
+}
+
 /* What only labd knows: the answer comes from another thread */
 static void open_later(fuse_req_t req, const struct ref *ref, struct handle *h,
 		       const struct fuse_file_info *fi)
@@ -211,6 +245,10 @@ static void open_later(fuse_req_t req, const struct ref *ref, struct handle *h,
 	o->fi = *fi;
 	o->kind = ref->item.kind;
 	o->id = ref->item.id;
+	if (is_late(ref)) {
+		submit_late(req, ref, o);
+		return;
+	}
 	ref->entry->ask(ref, path);
 	if (is_live(h->type)) {
 		open_live(req, o, path);
@@ -263,7 +301,7 @@ void file_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	r = open_entry(&ref, h, fi);
-	if (!r && (h->type == ENTRY_SHOT || is_live(h->type))) {
+	if (!r && (h->type == ENTRY_SHOT || is_live(h->type) || is_late(&ref))) {
 		open_later(req, &ref, h, fi);
 		return;
 	}

@@ -285,6 +285,8 @@ static void stat_text(const struct ref *ref, struct stat *ret)
 
 	if (ref->entry->mode & 0444 && !node_value(ref, &text, &len))
 		ret->st_size = (off_t)len;
+	if (!len && ref->entry->late)
+		ret->st_size = ref->entry->late(ref);
 	ret->st_blocks = (blkcnt_t)((len + 511) / 512);
 }
 

@@ -47,10 +47,12 @@ struct image_progress {
  * struct image_header - what the first bytes of a disk file say
  * @format:	"qcow2" or "raw"
  * @size:	virtual size in bytes
+ * @plain:	a qcow2 as we make them: version 3, clusters of 64 KiB, no incompatible feature
  */
 struct image_header {
 	char format[8];
 	uint64_t size;
+	bool plain;
 };
 
 #define IMAGE_MAX_SIZE (1ULL << 41) /* 2 TiB: more is a mistake or an attack */
@@ -84,23 +86,37 @@ enum image_allow { IMAGE_ALLOW_BASE = 1, IMAGE_ALLOW_SNAPSHOT = 2 };
 int image_inspect_part(int fd, unsigned int allow, struct image_header *ret, struct lab_err *err);
 
 /**
- * image_import() - Convert an inspected foreign file to our own image
+ * image_import() - Make an inspected foreign file our own image
  * @fd:		the file; it is inspected again here, and only this descriptor
  *		is handed to the converter
+ * @spool:	the file's name, if it is ours, beside @dir's file system, and nobody writes to
+ *		it any more: it is then taken as it is where that is as good as converting it.
+ *		NULL: it stays
  * @dir:	directory to make; must not exist; its parent does
  *
- * It can be read then, but is not on the disk: that is image_sync()'s part.
+ * It can be read then, but its SHA-256 is not known, and it is not on the disk: that is the part of
+ * image_digest() and image_sync().
  *
- * Return: 0 or negative errno; on failure nothing is left
+ * Return: 0 or negative errno; on failure nothing is left, perhaps not @spool either
  */
-int image_import(int fd, const char *format, const char *dir, const struct image_progress *progress,
-		 struct lab_err *err);
+int image_import(int fd, const char *format, const char *spool, const char *dir,
+		 const struct image_progress *progress, struct lab_err *err);
+
+/**
+ * image_digest() - Count the SHA-256 of an imported image's disk and put it into its manifest
+ * @sha:	out: the digest, also if it was there already
+ *
+ * Return: 0 or negative errno
+ */
+int image_digest(const char *dir, char sha[DIGEST_HEX], struct lab_err *err);
 
 /** image_sync() - Wait until an image's files and names are on the disk; 0 or negative errno */
 int image_sync(const char *dir, struct lab_err *err);
 
 /**
  * image_verify() - Whether an image that was perhaps not synced has arrived as it was written
+ * One whose SHA-256 was not known yet has, if the host has not booted since; it is counted then.
+ *
  * Return: 0, -EUCLEAN it has not, or negative errno
  */
 int image_verify(const char *dir, struct lab_err *err);
@@ -198,7 +214,8 @@ int image_sweep(const struct paths *paths, struct lab_err *err);
  * image_manifest() - Read an image's manifest
  * @ret:	{"name", "recipe" (digest), "from", "size", "boot": "direct" or
  *		"firmware", "cmdline", "kernel": {"sha256","size"}, "initrd":
- *		{...}, "disk": {"sha256", "size"}, "packages": [{"name",
+ *		{...}, "disk": {"sha256", "size"} or, before image_digest(),
+ *		{"boot_id", "size"}, "packages": [{"name",
  *		"version", "arch", "sha256"}]}; new reference
  */
 int image_manifest(const char *dir, json_t **ret, struct lab_err *err);

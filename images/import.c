@@ -15,13 +15,20 @@
  * the same user, and a backing file added meanwhile is ruled out by
  * "backing=" (null) in its options.
  *
- * Nothing is synced here: the image can be read while the disk still writes.
- * image_settle() in labd waits for that before anything stands on it.
+ * A qcow2 that is handed over, and has nothing that a converter could make better, is taken as it
+ * is: it is renamed, and its SHA-256 is that of the file that came. `qemu-img check` has to find it
+ * whole, without clusters that nobody refers to, and nothing may be compressed, for guests would
+ * decompress it with each read.
+ *
+ * Nothing is synced here: the image can be read while the disk still writes, and its SHA-256 is
+ * counted meanwhile (image_digest()). image_settle() in labd waits for both before anything
+ * stands on it.
  */
 #define _GNU_SOURCE
 #include "images/recipe.h"
 
 #include "lib/io.h"
+#include "lib/jsonl.h"
 #include "lib/num.h"
 #include "lib/run.h"
 #include "lib/util.h"
@@ -78,6 +85,49 @@ static int source_options(char *buf, size_t size, int fd, const char *format)
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
+/* 1: `qemu-img check` finds nothing to better; 0: it does, or cannot tell; negative errno */
+static int check(const char *source, off_t file_size, const struct image_progress *progress,
+		 struct lab_err *err)
+{
+	const char *argv[] = { "qemu-img", "check", "--output=json", "--image-opts", source, NULL };
+	autojson json_t *found = NULL;
+	autofree char *text = NULL;
+	json_int_t end = 0;
+	int status, r;
+	struct run run = { .argv = argv,
+			   .deadline = num_now_us() + CONVERT_DEADLINE_US,
+			   .max_memory = CONVERT_MAX_MEMORY,
+			   .max_cpu = CONVERT_MAX_CPU,
+			   .cancel = progress ? progress->cancelled : NULL,
+			   .cancel_arg = progress ? progress->arg : NULL,
+			   .ret_status = &status };
+
+	r = run_program(&run, &text, err);
+	if (r < 0)
+		return r;
+	if (status || jsonl_parse(text, strlen(text), &found) < 0 ||
+	    json_unpack(found, "{s:I}", "image-end-offset", &end) < 0)
+		return 0;
+	return end == file_size && !json_object_get(found, "leaks") &&
+	       !json_object_get(found, "corruptions") &&
+	       !json_object_get(found, "compressed-clusters");
+}
+
+/* 1: @spool is the image's disk now; 0: it has to be converted; or negative errno */
+static int adopt(int fd, const char *source, const struct image_header *header, const char *spool,
+		 const char *disk, const struct image_progress *progress, struct lab_err *err)
+{
+	struct stat st;
+	int r;
+
+	if (!spool || !header->plain || fstat(fd, &st) < 0)
+		return 0;
+	r = check(source, st.st_size, progress, err);
+	if (r <= 0)
+		return r;
+	return rename(spool, disk) < 0 ? lab_fail_errno(err, -errno, "%s", spool) : 1;
+}
+
 static int write_new(const char *path, const char *text)
 {
 	autoclose int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
@@ -85,11 +135,12 @@ static int write_new(const char *path, const char *text)
 	return fd < 0 ? -errno : io_write_all(fd, text, strlen(text));
 }
 
+/* Its digest comes later: until then it says in which boot of the host the file was written */
 static int write_manifest(const char *tmp, const char *dir, const struct image_header *header,
 			  struct lab_err *err)
 {
 	const char *slash = strrchr(dir, '/');
-	char path[IO_PATH], sha[DIGEST_HEX];
+	char path[IO_PATH], boot[IMAGE_BOOT_ID];
 	autojson json_t *manifest = NULL;
 	autofree char *text = NULL;
 	autoclose int fd = open(io_path(path, "%s/disk.qcow2", tmp), O_RDONLY | O_CLOEXEC);
@@ -98,15 +149,10 @@ static int write_manifest(const char *tmp, const char *dir, const struct image_h
 
 	if (fd < 0 || fchmod(fd, 0444) < 0 || fstat(fd, &st) < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
-	/* the disk writes while the processor counts */
-	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-	r = digest_fd(fd, sha, err);
-	if (r < 0)
-		return r;
 	manifest = json_pack("{ss ss ss sI ss ss s{ss sI} s[]}", "name", slash ? slash + 1 : dir,
 			     "recipe", "", "from", "", "size", (json_int_t)header->size, "boot",
-			     "firmware", "cmdline", "", "disk", "sha256", sha, "size",
-			     (json_int_t)st.st_size, "packages");
+			     "firmware", "cmdline", "", "disk", "boot_id", image_boot_id(boot),
+			     "size", (json_int_t)st.st_size, "packages");
 	text = manifest ? json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
 	if (!text)
 		return lab_fail(err, -ENOMEM, "out of memory");
@@ -114,8 +160,8 @@ static int write_manifest(const char *tmp, const char *dir, const struct image_h
 	return r < 0 ? lab_fail_errno(err, r, "%s", path) : 0;
 }
 
-int image_import(int fd, const char *format, const char *dir, const struct image_progress *progress,
-		 struct lab_err *err)
+int image_import(int fd, const char *format, const char *spool, const char *dir,
+		 const struct image_progress *progress, struct lab_err *err)
 {
 	struct image_header header;
 	char tmp[IO_PATH], disk[IO_PATH], source[256];
@@ -129,8 +175,10 @@ int image_import(int fd, const char *format, const char *dir, const struct image
 	r = image_begin(dir, tmp, err);
 	if (r < 0)
 		return r;
-	r = convert(source, "qcow2", io_path(disk, "%s/disk.qcow2", tmp), progress, err);
+	r = adopt(fd, source, &header, spool, io_path(disk, "%s/disk.qcow2", tmp), progress, err);
 	if (!r)
+		r = convert(source, "qcow2", disk, progress, err);
+	if (r >= 0)
 		r = write_manifest(tmp, dir, &header, err);
 	if (!r && renameat2(AT_FDCWD, tmp, AT_FDCWD, dir, RENAME_NOREPLACE) < 0)
 		r = lab_fail_errno(err, -errno, "%s", dir);

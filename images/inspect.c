@@ -389,13 +389,14 @@ static int inspect_qcow2(int fd, uint64_t file_size, uint64_t max, unsigned int 
 		return r;
 	memcpy(ret->format, "qcow2", 6);
 	ret->size = q.size;
+	ret->plain = q.version == 3 && q.cluster_bits == 16 && !q.incompatible;
 	return 0;
 }
 
 static int inspect(int fd, const char *format, uint64_t max_size, unsigned int allow,
 		   struct image_header *ret, struct lab_err *err)
 {
-	struct image_header h = { "", 0 };
+	struct image_header h = { 0 };
 	struct stat st;
 	int r;
 

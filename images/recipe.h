@@ -43,6 +43,11 @@ int recipe_read_lock(const struct paths *paths, const char *name, json_t **ret,
  */
 int image_begin(const char *dir, char *tmp, struct lab_err *err);
 
+#define IMAGE_BOOT_ID 40
+
+/** image_boot_id() - Which boot of the host this is, as its kernel says; returns @buf */
+const char *image_boot_id(char buf[IMAGE_BOOT_ID]);
+
 /** image_commit() - Give a finished, synced directory its final name */
 int image_commit(const char *tmp, const char *dir, struct lab_err *err);
 

@@ -70,7 +70,7 @@ static int add_image(struct exporting *x, const char *key, int64_t id, const cha
 	if (json_object_get(images, key))
 		return 0;
 	io_path(dir, "%s/images/%lld", x->d->paths.state, (long long)id);
-	r = image_manifest(dir, &manifest, err);
+	r = image_settle(x->d, id, err) ?: image_manifest(dir, &manifest, err);
 	if (r < 0)
 		return lab_wrap(err, r, "image %s", name);
 	facts = export_image_facts(manifest);

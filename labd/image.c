@@ -88,6 +88,24 @@ static int find_unsynced(struct labd *d, int64_t id, char *dir, struct lab_err *
 	return 1;
 }
 
+/* What is counted while the disk writes */
+static int count(struct labd *d, int64_t id, const char *dir, struct lab_err *err)
+{
+	char sha[DIGEST_HEX];
+	struct image *im;
+	int r = image_digest(dir, sha, err);
+
+	if (r < 0)
+		return r;
+	SCOPED_LOCK(&d->lock);
+	im = model_image_id(d, id);
+	if (im && strcmp(im->sha256, sha)) {
+		snprintf(im->sha256, sizeof(im->sha256), "%s", sha);
+		events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
+	}
+	return 0;
+}
+
 /* One that failed stays unsynced in the store: the next labd compares its digest. false: gone */
 static bool end_unsynced(struct labd *d, int64_t id, const char *error)
 {
@@ -117,7 +135,7 @@ int image_settle(struct labd *d, int64_t id, struct lab_err *err)
 
 	if (r <= 0)
 		return r;
-	r = image_sync(dir, &why);
+	r = count(d, id, dir, &why) ?: image_sync(dir, &why);
 	if (r < 0)
 		return end_unsynced(d, id, why.text) ? lab_fail(err, r, "%s", why.text) : 0;
 	saved = store_run(d->store, err,
@@ -140,7 +158,7 @@ int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)
 
 	if (r < 0)
 		return r;
-	if (json_unpack(m, "{s?s s?s s?s s:I s:{s:s}}", "boot", &boot, "cmdline", &cmdline, "from",
+	if (json_unpack(m, "{s?s s?s s?s s:I s:{s?s}}", "boot", &boot, "cmdline", &cmdline, "from",
 			&base, "size", &size, "disk", "sha256", &sha) < 0)
 		return lab_fail(err, -EUCLEAN, "%s/manifest.json lacks a value", dir);
 	if (stat(io_path(path, "%s/disk.qcow2", dir), &st) < 0)

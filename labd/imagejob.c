@@ -444,7 +444,7 @@ static int settle_import(struct labd *d, struct job *job, int64_t id, struct job
 static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err *err)
 {
 	struct file_arg *f = arg;
-	const char *name = f->name;
+	const char *name = f->name, *spool = f->consume && in_spool(d, f->path) ? f->path : NULL;
 	struct job_item *item;
 	struct job_shown shown = { job, NULL };
 	struct image_progress progress = imagejob_progress(&shown);
@@ -459,12 +459,12 @@ static int run_import(struct labd *d, struct job *job, void *arg, struct lab_err
 	id = im->id;
 	im->unsynced = true;
 	pthread_mutex_unlock(&d->lock);
-	r = image_import(f->fd, f->format, image_dir(d, im, dir), &progress, err);
+	r = image_import(f->fd, f->format, spool, image_dir(d, im, dir), &progress, err);
 	r = finish(d, im, name, r, err);
 	if (!r)
 		r = settle_import(d, job, id, item, err);
 	r = lab_wrap(err, r, "image %s", name);
-	if (f->consume && (!r || in_spool(d, f->path)))
+	if (spool || (f->consume && !r))
 		unlink(f->path);
 	job_item_end(job, item, r);
 	return r;

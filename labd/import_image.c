@@ -100,7 +100,7 @@ static int check_part(const char *dir, const char *name, const json_t *said, str
 static int check_image(const char *dir, const json_t *facts, struct lab_err *err)
 {
 	autojson json_t *manifest = NULL;
-	struct image_header header = { "", 0 };
+	struct image_header header = { 0 };
 	char path[IO_PATH];
 	int r = image_manifest(dir, &manifest, err);
 

@@ -44,7 +44,7 @@ static int find_layers(struct import *m, const struct instance *in, const json_t
 {
 	json_int_t n = json_integer_value(json_object_get(disk, "layers"));
 	bool base = json_is_true(json_object_get(disk, "base"));
-	struct image_header header = { "", 0 };
+	struct image_header header = { 0 };
 	char member[IO_PATH];
 	int r = 0;
 
@@ -87,7 +87,7 @@ static int make_memory(struct import *m, struct instance *in, int64_t snapshot, 
 		       struct lab_err *err)
 {
 	static const char *const files[] = { "ram", "state.qcow2" };
-	struct image_header header = { "", 0 };
+	struct image_header header = { 0 };
 	char path[IO_PATH], member[IO_PATH];
 	int r;
 

@@ -31,7 +31,7 @@ static int inspect(int fd, const char *format, struct image_header *h)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct image_header raw = { "", 0 }, qcow2 = { "", 0 };
+	struct image_header raw = { 0 }, qcow2 = { 0 };
 	autoclose int fd = memfd_create("fuzz", MFD_CLOEXEC);
 
 	if (fd < 0 || write(fd, data, len) != (ssize_t)len)

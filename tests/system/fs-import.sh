@@ -56,6 +56,10 @@ for way in "cp" "cp -a" "cp --sparse=always" "cp --sparse=never"; do
 	$way disk.qcow2 "$N/x.qcow2"
 	imported x
 done
+cp disk.qcow2 "$N/x.qcow2"
+sum=$(cat "$N/x/sha256")
+check_eq "sha256 of one that is taken as it is" "$(sha256sum <disk.qcow2 | cut -d' ' -f1)" "$sum"
+imported x
 cp disk.img "$N/y.raw"
 imported y
 cat disk.qcow2 >"$N/x.qcow2"

@@ -8,6 +8,7 @@
 cd "$TEST_DIR"
 mkdir i
 dd if=/dev/urandom of=disk.raw bs=1M count=8 status=none
+printf 'easy%.0s' {1..100000} >>disk.raw # that can be compressed
 truncate -s 64M disk.raw
 mkdisk()
 {
@@ -72,6 +73,36 @@ for options in compat=0.10 cluster_size=512 extended_l2=on compression_type=zstd
 	qemu-img compare -q disk.raw "i/$options/disk.qcow2"
 done
 check_fails 1 "EEXIST.*exists already" imagetool import disk.raw raw "$TEST_DIR/i/raw"
+
+say "taken as it is"
+# handed_over FILE: it is given away; prints how many of its bytes are the image's, all or none
+handed_over()
+{
+	local sum
+	sum=$(openssl dgst -sha256 -r "$1" | cut -d' ' -f1)
+	cp "$1" spool
+	imagetool import "$TEST_DIR/spool" qcow2 "$TEST_DIR/i/$1" take 2>/dev/null
+	qemu-img compare -q disk.raw "i/$1/disk.qcow2"
+	check_eq "digest of $1" "$(openssl dgst -sha256 -r "i/$1/disk.qcow2" | cut -d' ' -f1)" \
+		"$(jq -r .disk.sha256 "i/$1/manifest.json")"
+	if cmp -s "$1" "i/$1/disk.qcow2"; then echo all; else echo none; fi
+}
+qemu-img convert -f raw -O qcow2 disk.raw plain
+check_eq "what is as good as it can be" all "$(handed_over plain)"
+[ ! -e spool ] || fail "there are two of it"
+check_eq "mode" 444 "$(stat -c %a i/plain/disk.qcow2)"
+qemu-img convert -c -f raw -O qcow2 disk.raw compressed
+check_eq "compressed" none "$(handed_over compressed)"
+cp plain longer
+head -c 64K /dev/zero >>longer
+check_eq "longer than it need be" none "$(handed_over longer)"
+cp longer leaky # it counts a reference to a cluster that nobody refers to
+block=$(od -An -t u8 --endian=big -j "$(od -An -t u8 --endian=big -j 48 -N 8 plain)" -N 8 plain)
+printf '\0\1' | dd of=leaky bs=1 seek=$((block + $(stat -c %s plain) / 65536 * 2)) conv=notrunc status=none
+check_eq "with a cluster that is lost" none "$(handed_over leaky)"
+for options in compat=0.10 cluster_size=512; do
+	check_eq "$options" none "$(handed_over $options.qcow2)"
+done
 
 say "what a name could mean to a program that guesses"
 cp disk.raw 'json:{"driver":"nbd"}'

@@ -6,7 +6,7 @@
  *	imagetool check FILE.yaml		all problems, one a line
  *	imagetool digest NAME
  *	imagetool inspect FILE FORMAT
- *	imagetool import FILE FORMAT DIR
+ *	imagetool import FILE FORMAT DIR [take]	take: it is handed over
  *	imagetool export DIR FILE FORMAT
  *	imagetool lock NAME DIR
  *	imagetool sweep
@@ -120,12 +120,14 @@ static int inspect(const struct paths *paths, char **argv, struct lab_err *err)
 
 static int import(const struct paths *paths, char **argv, struct lab_err *err)
 {
+	const char *spool = argv[5] && !strcmp(argv[5], "take") ? argv[2] : NULL;
 	autoclose int fd = open_file(argv[2], err);
+	char sha[DIGEST_HEX];
 
 	(void)paths;
 	return fd < 0 ? fd
-		      : image_import(fd, argv[3], argv[4], &progress, err)
-				?: image_sync(argv[4], err);
+		      : image_import(fd, argv[3], spool, argv[4], &progress, err)
+				?: image_digest(argv[4], sha, err) ?: image_sync(argv[4], err);
 }
 
 static int export(const struct paths *paths, char **argv, struct lab_err *err)

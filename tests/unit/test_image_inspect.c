@@ -97,7 +97,7 @@ static int teardown(void **state)
 
 static void good(const struct disk *d, const char *format, uint64_t size)
 {
-	struct image_header h = { "", 0 };
+	struct image_header h = { 0 };
 	struct lab_err err = LAB_ERR_INIT;
 	int r = image_inspect(d->fd, format, IMAGE_MAX_SIZE, &h, &err);
 
@@ -110,7 +110,7 @@ static void good(const struct disk *d, const char *format, uint64_t size)
 /* Refused with @code and with words in which @words occurs; the result is untouched */
 static void bad(const struct disk *d, const char *format, int code, const char *words)
 {
-	struct image_header h = { "x", 7 };
+	struct image_header h = { "x", 7, false };
 	struct lab_err err = LAB_ERR_INIT;
 	int r = image_inspect(d->fd, format, IMAGE_MAX_SIZE, &h, &err);
 
@@ -356,7 +356,7 @@ static void test_not_a_file(void **state)
 /* What parts of an exported lab may have; and no more than what was allowed */
 static void test_parts(void **state)
 {
-	struct image_header h = { "", 0 };
+	struct image_header h = { 0 };
 	struct lab_err err = LAB_ERR_INIT;
 	struct disk *d = *state;
 
