@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define WINDOW (256ULL << 20) /* asked for at a time */
-#define ZEROES (128 << 10) /* what the kernel asks for at a time */
+#define ZEROES INSPECT_DATA /* what the kernel asks for at a time */
 #define SEEK_WINDOW (64ULL << 30) /* the same, when only holes are looked for */
 
 /**

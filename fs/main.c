@@ -118,12 +118,14 @@ static int check_dir(const char *dir, struct lab_err *err)
 
 static struct fuse_session *new_session(struct lab_err *err)
 {
-	char name[] = "labfs", opt[] = "-o", value[] = "fsname=lab,subtype=labfs,nosuid,nodev";
+	char name[] = "labfs", opt[] = "-o", value[256];
 	char *argv[] = { name, opt, value, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct fuse_lowlevel_ops ops;
 	struct fuse_session *se;
 
+	snprintf(value, sizeof(value), "fsname=lab,subtype=labfs,nosuid,nodev,max_read=%d",
+		 INSPECT_DATA);
 	ops_fill(&ops);
 	se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
 	fuse_opt_free_args(&args);

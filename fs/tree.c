@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "fs/tree.h"
 
+#include "fs/inspect/protocol.h"
 #include "fs/mirror.h"
 #include "fs/upload.h"
 #include "lib/util.h"
@@ -151,6 +152,7 @@ static void tree_init(void *userdata, struct fuse_conn_info *conn)
 	/* What a directory holds is read with its names anyway: no name need be looked up again */
 	conn->want &= ~(unsigned int)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->max_write = MAX_WRITE;
+	conn->max_read = INSPECT_DATA; /* and as a mount option: libfuse wants both to say so */
 }
 
 /* Resolve, or answer that it is gone */

@@ -30,7 +30,7 @@
 #define INSPECT_MAX_FILES 256 /* of a chain */
 #define INSPECT_MAX_PARTS 128 /* what a GPT has room for */
 #define INSPECT_REPLY (160 << 10) /* fits a socket's default buffer of 208 KiB */
-#define INSPECT_DATA (128 << 10) /* bytes of a file in one reply: a FUSE read */
+#define INSPECT_DATA (128 << 10) /* bytes of a file in one reply: max_read of the mount */
 #define INSPECT_TARGET 4096 /* a link's target, with its NUL */
 #define INSPECT_RUNS 2048 /* in one reply */
 #define INSPECT_NAME 255

@@ -122,6 +122,7 @@ check_match "a cut one" "Structure needs cleaning|Input/output error" "$(cat "$W
 # ---- squashfs: as the kernel has it, however it is packed
 head -c 300000 /dev/zero >"$W/src/zeroes"
 truncate -s 300M "$W/src/sparse"
+head -c 3M /dev/urandom >"$W/src/large"
 printf end | dd of="$W/src/sparse" bs=1 seek=200000000 conv=notrunc status=none
 : >"$W/src/$(printf 'new\nline')"
 LOOP=$(losetup -f 2>/dev/null) || say "no comparison with the kernel: no loop devices"
@@ -135,6 +136,7 @@ while read -r name options; do
 	check_match table "^p0 0 [0-9]+ - squashfs clean -$" "$(cat "$M/images/$name/files/table")"
 	check_eq "$name: links" "../file ../../a/file" \
 		"$(readlink "$P/a/b/link" "$P/a/b/absolute" | xargs)"
+	cat "$P/large" | cmp - "$W/src/large" || fail "$name: a large file is cut"
 	cmp <(sums "$W/src") <(sums "$P") || fail "$name: contents differ"
 	[ -n "$LOOP" ] || continue
 	mount -t squashfs -o loop,ro "$W/$name.img" "$W/k"
