@@ -298,7 +298,8 @@ static void carry_out(struct client *client, struct pending *p)
 	if (p->kind != KIND_NONE)
 		model_fail(p->kind, p->id, NULL);
 	r = ask_in_time(client, p, &err);
-	mirror_answered(r != -ETIMEDOUT);
+	/* a value that is not known in time was answered about */
+	mirror_answered(r != -ETIMEDOUT || p->action.until == UNTIL_KNOWN);
 	p->err = &err;
 	if (r < 0 && p->action.until != UNTIL_ANSWERED)
 		action_refuse(p->where, p->kind, p->id, &err);

@@ -89,9 +89,8 @@ int image_inspect_part(int fd, unsigned int allow, struct image_header *ret, str
  * image_import() - Make an inspected foreign file our own image
  * @fd:		the file; it is inspected again here, and only this descriptor
  *		is handed to the converter
- * @spool:	the file's name, if it is ours, beside @dir's file system, and nobody writes to
- *		it any more: it is then taken as it is where that is as good as converting it.
- *		NULL: it stays
+ * @spool:	the file's name, if it is ours and nobody writes to it any more: it is then taken as
+ *		it is, where that is as good as converting it. NULL: it stays
  * @dir:	directory to make; must not exist; its parent does
  *
  * It can be read then, but its SHA-256 is not known, and it is not on the disk: that is the part of

@@ -125,7 +125,9 @@ static int adopt(int fd, const char *source, const struct image_header *header, 
 	r = check(source, st.st_size, progress, err);
 	if (r <= 0)
 		return r;
-	return rename(spool, disk) < 0 ? lab_fail_errno(err, -errno, "%s", spool) : 1;
+	if (!rename(spool, disk))
+		return 1;
+	return errno == EXDEV ? 0 : lab_fail_errno(err, -errno, "%s", spool);
 }
 
 static int write_new(const char *path, const char *text)

@@ -123,7 +123,7 @@ static bool end_unsynced(struct labd *d, int64_t id, const char *error)
 	return true;
 }
 
-int image_settle(struct labd *d, int64_t id, struct lab_err *err)
+static int settle(struct labd *d, int64_t id, struct lab_err *err)
 {
 	/* the kernel tells an error of fsync() once: nobody may take the second answer */
 	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
@@ -131,7 +131,7 @@ int image_settle(struct labd *d, int64_t id, struct lab_err *err)
 	struct lab_err why = LAB_ERR_INIT;
 	char dir[IO_PATH];
 	int64_t saved;
-	int r = find_unsynced(d, id, dir, err);
+	int r = find_unsynced(d, id, dir, err); /* somebody else may have done it meanwhile */
 
 	if (r <= 0)
 		return r;
@@ -145,6 +145,14 @@ int image_settle(struct labd *d, int64_t id, struct lab_err *err)
 		return (int)saved;
 	(void)end_unsynced(d, id, "");
 	return 0;
+}
+
+int image_settle(struct labd *d, int64_t id, struct lab_err *err)
+{
+	char dir[IO_PATH];
+	int r = find_unsynced(d, id, dir, err);
+
+	return r <= 0 ? r : settle(d, id, err);
 }
 
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)
