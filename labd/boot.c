@@ -192,10 +192,39 @@ static json_t *applied_spec(const struct instance *in)
 			 (json_t *)instance_spec(in));
 }
 
+/* What it would be started as now; "" if that cannot be said */
+static const char *machine_now(struct labd *d, struct instance *in, char *buf, size_t size,
+			       struct lab_err *err)
+{
+	char digest[DIGEST_HEX];
+
+	*buf = '\0';
+	if (!boot_machine(d, in, digest, err))
+		snprintf(buf, size, "%s %s", digest, qemu_version());
+	return buf;
+}
+
+int boot_same_machine(struct labd *d, struct instance *in, struct lab_err *err)
+{
+	char now[sizeof(in->machine)];
+
+	if (!*machine_now(d, in, now, sizeof(now), err))
+		return err->code;
+	return strcmp(in->machine, now) ? lab_fail(err, -EBUSY,
+						   "it was started by another labd or QEMU, as a "
+						   "machine that this one does not make: restart it")
+					: 0;
+}
+
 static void record(struct labd *d, struct instance *in, const struct machine *m,
 		   const char *memory)
 {
+	struct lab_err err = LAB_ERR_INIT;
+	char machine[sizeof(in->machine)];
+
+	machine_now(d, in, machine, sizeof(machine), &err);
 	pthread_mutex_lock(&d->lock);
+	memcpy(in->machine, machine, sizeof(in->machine));
 	in->pid = m->proc.pid;
 	in->start_time = m->proc.start_time;
 	snprintf(in->digest, sizeof(in->digest), "%s", m->proc.digest);

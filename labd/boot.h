@@ -23,6 +23,14 @@ int boot_start(struct labd *d, struct job *job, struct instance *in, struct job_
  */
 int boot_machine(struct labd *d, struct instance *in, char digest[DIGEST_HEX], struct lab_err *err);
 
+/**
+ * boot_same_machine() - Whether what it runs on is what this labd would start with this QEMU
+ * If not, nothing could load what is saved of it.
+ *
+ * Return: 0, -EBUSY it is another one, or negative errno
+ */
+int boot_same_machine(struct labd *d, struct instance *in, struct lab_err *err);
+
 /** boot_begin() - From now on it should run; state "starting" */
 void boot_begin(struct labd *d, struct instance *in);
 

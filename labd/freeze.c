@@ -70,7 +70,7 @@ static int open_memory(struct member *m)
 {
 	const json_t *size = json_object_get(instance_spec(m->in), "memory");
 	struct instance *in = m->in;
-	int r = check_spec(in, &m->err);
+	int r = check_spec(in, &m->err) ?: boot_same_machine(m->d, in, &m->err);
 
 	m->chain.size = ((uint64_t)json_integer_value(size) + MIB - 1) / MIB * MIB;
 	if (!r)

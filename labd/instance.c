@@ -85,10 +85,11 @@ int instance_save(struct labd *d, struct instance *in, struct lab_err *err)
 	r = store_run(d->store, err,
 		      "UPDATE instances SET state = ?, want = ?, applied = ?, image = ?, pid = ?,"
 		      " start_time = ?, digest = ?, started = ?, ready = ?, console_from = ?,"
-		      " changed = ?, error = ?, memory = ?, services = ? WHERE id = ?",
-		      "sssiiisdsidsssi", now.state, now.want, applied, now.image, (int64_t)now.pid,
+		      " changed = ?, error = ?, memory = ?, services = ?, machine = ?"
+		      " WHERE id = ?",
+		      "sssiiisdsidssssi", now.state, now.want, applied, now.image, (int64_t)now.pid,
 		      (int64_t)now.start_time, now.digest, now.started, now.ready, now.console_from,
-		      now.changed, now.error, now.memory, services, now.id);
+		      now.changed, now.error, now.memory, services, now.machine, now.id);
 	store_unlock(d->store);
 	return r < 0 ? (int)r : 0;
 }

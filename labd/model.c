@@ -263,6 +263,7 @@ static int load_instance(void *arg, sqlite3_stmt *st)
 	snprintf(in->error, sizeof(in->error), "%s", store_text(st, 15));
 	snprintf(in->memory, sizeof(in->memory), "%s", store_text(st, 16));
 	in->services = json_loads(store_text(st, 17), 0, NULL) ?: json_object();
+	snprintf(in->machine, sizeof(in->machine), "%s", store_text(st, 18));
 	in->disks = json_array();
 	TAILQ_INSERT_TAIL(&lab->instances, in, link);
 	return in->disks && in->services ? 0 : -ENOMEM;
@@ -339,7 +340,8 @@ static int load(struct labd *d, int64_t lab, struct lab_err *err)
 		{ load_instance,
 		  "SELECT id, lab, name, state, want, applied, image, pid, start_time, digest, "
 		  "started,"
-		  " ready, console_from, created, changed, error, memory, services FROM instances"
+		  " ready, console_from, created, changed, error, memory, services, machine"
+		  " FROM instances"
 		  " WHERE substr(name, 1, 1) <> '.' AND" OF_LAB " ORDER BY id" },
 		{ load_snapshot,
 		  "SELECT id, lab, name, kind, created,"

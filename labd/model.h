@@ -76,6 +76,7 @@ struct spare;
  * @disks:	[{"name", "size", "base", "path"}], root first
  * @services:	{NAME: {"state", "text", "digest"}}: how far its services are (service.h)
  * @memory:	directory of the saved memory that its own stands on (memory.h), or ""
+ * @machine:	which machine and QEMU it was started as (boot_same_machine()), or ""
  * @spare:	that waits, or NULL
  * @no_spare:	the golden of which none could be made, until something changes
  */
@@ -97,6 +98,7 @@ struct instance {
 	struct guest *guest;
 	json_t *disks, *services;
 	char memory[512];
+	char machine[160];
 	struct spare *spare;
 	int64_t no_spare;
 	int64_t job;

@@ -97,6 +97,8 @@ static const char *const migrations[] = {
 	/* QEMUs that wait to take an instance's place (spare.h) */
 	"CREATE TABLE spares(instance INTEGER PRIMARY KEY, pid INTEGER NOT NULL,"
 	" start_time INTEGER NOT NULL, digest TEXT NOT NULL, run TEXT NOT NULL);",
+	/* the machine that an instance runs on: another labd may start another */
+	"ALTER TABLE instances ADD COLUMN machine TEXT NOT NULL DEFAULT '';",
 };
 
 /* sqlite's results as errno; the only place that knows them */

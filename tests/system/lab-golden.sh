@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # golden: made by the first up, restored by reset and by up of a lab that is down
 # TIMEOUT: 300
-# REQUIRES: root tun dnsmasq curl jq
+# REQUIRES: root tun dnsmasq curl jq sqlite3
 . "${SRCDIR:-.}/tests/lib.sh"
 need tiny
 
@@ -121,6 +121,16 @@ labctl reset lab
 [ $(($(guest a date +%s) - $(guest b date +%s))) -le 1 ] || fail "clocks differ"
 labctl reset lab --clock=now --reseed
 [ "$(behind)" -le 2 ] || fail "the guest's clock is $(behind) s behind the host"
+
+say "a guest of a labd that makes other machines is not saved, as nothing could load it"
+labd_kill
+sqlite3 "$LABD_STATE/labd.db" "UPDATE instances SET machine = 'another' WHERE name = 'b'"
+labd_start
+golden=$(api GET /v1/labs/lab | jq .golden)
+check_fails 1 "instance b: it was started by another labd or QEMU.*restart it" labctl golden lab
+check_eq "the golden" "$golden" "$(api GET /v1/labs/lab | jq .golden)"
+labctl reset lab
+labctl golden lab
 
 say "a repair command that fails is named"
 sed -i 's/echo again.*\]\]/exit 7"]]/' "$TEST_DIR/lab.yaml"
