@@ -20,8 +20,7 @@ int golden_make(struct labd *d, struct job *job, struct lab *lab, bool force, st
 	int r = instances_with_disks(d, lab, &ins, err);
 
 	/* those of the one before */
-	for (size_t i = 0; i < ins.n; i++)
-		spare_drop(d, ins.v[i]);
+	spares_drop(d, lab, ins.v, ins.n);
 	if (!r)
 		r = snapshot_take(d, job, &plan, NULL, err);
 	return lab_wrap(err, r, "golden");

@@ -5,6 +5,7 @@
 #include "labd/labjob.h"
 #include "labd/network.h"
 #include "labd/snapshot.h"
+#include "labd/spare.h"
 #include "labd/trash.h"
 #include "labd/work.h"
 #include "lib/util.h"
@@ -55,6 +56,7 @@ static int stop_all(struct labd *d, struct job *job, struct down *w, struct lab_
 	w->job = job;
 	w->ins = ins;
 	w->errs = errs;
+	spares_drop(d, w->lab, ins, n);
 	work_fan_out(n, stop_one, w);
 	for (size_t i = 0; i < n && !r; i++)
 		if (errs[i].code)

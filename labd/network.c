@@ -258,9 +258,9 @@ int network_add_taps(struct instance *in, struct lab_err *err)
 	return n ? lab_wrap(err, keeper_taps_add(in->lab->keeper, names, n, err), "taps") : 0;
 }
 
-int network_del_taps(struct instance *in, struct lab_err *err)
+int network_del_taps(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err)
 {
-	return del_links(in->lab, &in, 1, instance_spare_ifname, err);
+	return del_links(lab, ins, n, instance_spare_ifname, err);
 }
 
 int network_flush(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err)

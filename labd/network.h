@@ -22,7 +22,7 @@ int network_del_nics(struct lab *lab, struct instance *const *ins, size_t n, str
 
 /** network_add_taps() - Those of an instance's spare (spare.h), which are on no network */
 int network_add_taps(struct instance *in, struct lab_err *err);
-int network_del_taps(struct instance *in, struct lab_err *err);
+int network_del_taps(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err);
 
 /** network_flush() - Forget what instances that stand still have left in the network */
 int network_flush(struct lab *lab, struct instance *const *ins, size_t n, struct lab_err *err);

@@ -257,8 +257,10 @@ static int bring_back(struct labd *d, struct job *job, const struct restore *res
 {
 	struct lab *lab = restore->lab;
 	double began = num_wall(), ended;
-	int r = members_each(ms, end, err);
+	int r;
 
+	spares_drop(d, lab, restore->ins, restore->n);
+	r = members_each(ms, end, err);
 	(void)network_del_nics(lab, restore->ins, restore->n, NULL);
 	ended = num_wall();
 	if (!r)

@@ -8,10 +8,11 @@
  * files are checked before a guest is touched. Then
  *
  *	the lab is marked in the store
- *	its members end, and with them their links: frames, leases and connections of
+ *	its members end, then all their links: frames, leases and connections of
  *	the abandoned run are gone
  *	the disks change, in one transaction
- *	new QEMUs map the saved memories; their devices are loaded
+ *	new QEMUs map the saved memories, and their devices are loaded; a spare (spare.h)
+ *	has that behind it
  *	all go on, at the same time, when the last one is loaded
  *	the mark goes, and the snapshot if it was that of a suspended lab
  *	clocks, seeds and repair commands; who is to have them is forgotten then

@@ -4,6 +4,7 @@
 #include "labd/spare.h"
 
 #include "labd/disk.h"
+#include "labd/fit.h"
 #include "labd/golden.h"
 #include "labd/load.h"
 #include "labd/loop.h"
@@ -82,7 +83,7 @@ static void end_spare(struct labd *d, struct instance *in, struct spare *sp)
 		agent_free(m->agent);
 		close(m->proc.pidfd);
 	}
-	(void)network_del_taps(in, NULL);
+	(void)network_del_taps(in->lab, &in, 1, NULL);
 	if (*m->run)
 		(void)io_remove_tree(AT_FDCWD, m->run);
 	(void)disks_forget(d, in, LAYER_SPARE, NULL);
@@ -236,17 +237,9 @@ static struct instance *next_of(const struct lab *lab, bool room)
 /* Whether a quarter of the host's memory is available */
 static bool has_room(void)
 {
-	autofree char *text = NULL;
-	uint64_t total = 0, available = 0;
-	const char *p;
+	uint64_t total = 0;
 
-	if (io_read_file(AT_FDCWD, "/proc/meminfo", 8192, &text, NULL) < 0)
-		return false;
-	if ((p = strstr(text, "MemTotal:")))
-		(void)sscanf(p, "MemTotal: %" SCNu64, &total);
-	if ((p = strstr(text, "MemAvailable:")))
-		(void)sscanf(p, "MemAvailable: %" SCNu64, &available);
-	return available > total / 4;
+	return fit_memory_free(&total) > total / 4;
 }
 
 /*
@@ -340,33 +333,16 @@ int spares_open(struct labd *d, struct lab_err *err)
 	return r < 0 ? lab_fail_errno(err, r, "event loop") : 0;
 }
 
-struct ending {
-	struct labd *d;
-	struct lab *lab;
-};
-
-static void drop_nth(void *arg, size_t i)
-{
-	const struct ending *e = arg;
-	struct instance *in = TAILQ_FIRST(&e->lab->instances);
-
-	while (i--)
-		in = TAILQ_NEXT(in, link);
-	spare_drop(e->d, in);
-}
-
 void spares_close(struct labd *d)
 {
-	const struct instance *in;
 	struct lab *lab;
 
 	d->spares = sd_event_source_disable_unref(d->spares);
 	TAILQ_FOREACH(lab, &d->labs, link) {
-		size_t n = 0;
+		autoinstances struct instances ins = { 0 };
 
-		TAILQ_FOREACH(in, &lab->instances, link)
-			n++;
-		work_fan_out(n, drop_nth, &(struct ending){ d, lab });
+		(void)instances_with_disks(d, lab, &ins, NULL);
+		spares_drop(d, lab, ins.v, ins.n);
 	}
 }
 
@@ -460,10 +436,41 @@ void spare_end_taken(struct labd *d, struct instance *in)
 		end_spare(d, in, detach(d, in));
 }
 
+static bool is_droppable(const struct instance *in)
+{
+	return in->spare && !in->spare->taken;
+}
+
 void spare_drop(struct labd *d, struct instance *in)
 {
-	if (in->spare && !in->spare->taken)
+	if (is_droppable(in))
 		end_spare(d, in, detach(d, in));
+}
+
+struct dropping {
+	struct labd *d;
+	struct instance *ins[LAB_MAX_INSTANCES];
+	size_t n;
+};
+
+static void drop_nth(void *arg, size_t i)
+{
+	struct dropping *all = arg;
+
+	spare_drop(all->d, all->ins[i]);
+}
+
+void spares_drop(struct labd *d, struct lab *lab, struct instance *const *ins, size_t n)
+{
+	struct dropping all = { .d = d };
+
+	for (size_t i = 0; i < n; i++)
+		if (is_droppable(ins[i]) && all.n < ARRAY_SIZE(all.ins))
+			all.ins[all.n++] = ins[i];
+	/* together, as each that is removed alone waits in the kernel */
+	if (all.n)
+		(void)network_del_taps(lab, all.ins, all.n, NULL);
+	work_fan_out(all.n, drop_nth, &all);
 }
 
 /* ---- after a start ---------------------------------------------------------------- */
@@ -526,6 +533,6 @@ void spare_recover(struct labd *d, struct instance *in)
 		end_left(&left);
 	remove_row(d, in);
 	sweep_dirs(d, in);
-	(void)network_del_taps(in, NULL);
+	(void)network_del_taps(in->lab, &in, 1, NULL);
 	(void)disks_forget(d, in, LAYER_SPARE, NULL);
 }

@@ -73,6 +73,8 @@ void spare_end_taken(struct labd *d, struct instance *in);
 
 /** spare_drop() - End an instance's, unless it was taken */
 void spare_drop(struct labd *d, struct instance *in);
+/** spares_drop() - The same of @n in a lab, faster than one after the other */
+void spares_drop(struct labd *d, struct lab *lab, struct instance *const *ins, size_t n);
 
 /** spare_recover() - End the one that an earlier labd has left */
 void spare_recover(struct labd *d, struct instance *in);

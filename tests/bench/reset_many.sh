@@ -7,6 +7,7 @@
 . "${SRCDIR:-.}/tests/lib.sh"
 . "$SRCDIR/tests/lib/bench.sh"
 ROUNDS=${BENCH_N:-1000}
+[ "$ROUNDS" -ge 550 ] || fail "$ROUNDS resets are too few to see whether something grows"
 need tiny
 
 {

@@ -154,7 +154,18 @@ check_eq "what is left" "$before" "$(lab_world)"
 
 say "none where they are not wanted"
 labd_stop
+none() # they would be made when nothing has happened for a second
+{
+	pause 3
+	check_eq "QEMUs" 2 "$(qemus)"
+	reset_takes 0
+}
 LABD_SPARES=no labd_start
 labctl up "$TEST_DIR/lab.yaml"
-labctl reset lab
+none
+labd_stop
+labd --no-spares >>"$TEST_DIR/labd.log" 2>&1 &
+LABD_PID=$!
+wait_for "labd to answer" 10 labd_settled
+none
 labctl rm lab -y
