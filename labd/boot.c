@@ -210,14 +210,14 @@ int boot_same_machine(struct labd *d, struct instance *in, struct lab_err *err)
 
 	if (!*machine_now(d, in, now, sizeof(now), err))
 		return err->code;
-	return strcmp(in->machine, now) ? lab_fail(err, -EBUSY,
-						   "it was started by another labd or QEMU, as a "
-						   "machine that this one does not make: restart it")
-					: 0;
+	if (!strcmp(in->machine, now))
+		return 0;
+	return lab_fail(err, -EBUSY,
+			"it was started by another labd or QEMU, as a machine that this one does "
+			"not make: restart it");
 }
 
-static void record(struct labd *d, struct instance *in, const struct machine *m,
-		   const char *memory)
+static void record(struct labd *d, struct instance *in, const struct machine *m, const char *memory)
 {
 	struct lab_err err = LAB_ERR_INIT;
 	char machine[sizeof(in->machine)];

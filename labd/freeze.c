@@ -55,7 +55,8 @@ static int check_nested(struct member *m, struct qmp *q)
 	if (!r)
 		return 0;
 	if (m->force) {
-		job_note(m->job, "instance %s %s guests of its own when it was saved. " NESTED_DANGER,
+		job_note(m->job,
+			 "instance %s %s guests of its own when it was saved. " NESTED_DANGER,
 			 m->in->name, r < 0 ? "perhaps ran" : "ran");
 		m->err = (struct lab_err)LAB_ERR_INIT;
 		return 0;

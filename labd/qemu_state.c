@@ -91,7 +91,7 @@ static int run_job(struct qmp *q, const char *command, uint64_t deadline, struct
 static int add_node(struct qmp *q, const char *node, const char *path, json_t *backing,
 		    uint64_t deadline, struct lab_err *err)
 {
-	/* saving and loading would sync it several times while the guest stands still: labd does, once */
+	/* QEMU would sync it several times while the guest stands still: labd does it, once */
 	int no_flush = !strcmp(node, NODE);
 	json_t *args = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:{s:b, s:b}}, s:o*}",
 				 "driver", "qcow2", "node-name", node, "discard", "unmap", "file",

@@ -7,8 +7,8 @@
  * A lab with a living keeper goes on. Of its instances, those whose QEMU is the
  * process in the store (pid, start time, command line) are adopted; one that the
  * keeper started but the store does not know was being started when labd
- * died, and is ended; so are spares, unless their turn had come. A lab whose keeper is gone has lost its links: what is left
- * of its guests is ended, and the host is swept.
+ * died, and is ended; so are spares, unless their turn had come. A lab whose keeper is gone has
+ * lost its links: what is left of its guests is ended, and the host is swept.
  *
  * Images that were being made, snapshots that were being taken, and what was being
  * exported or imported, are undone.
