@@ -289,14 +289,17 @@ static int remove_rows(struct labd *d, const struct trashed *t, struct lab_err *
 	return store_end(d->store, r, err);
 }
 
-/* Its files; the trash's lock is held */
+/* For good, as far as the store knows; the trash's lock is held */
 static int purge(struct labd *d, const struct trashed *t, struct lab_err *err)
 {
-	char dir[IO_PATH] = "";
-	int r = remove_rows(d, t, err);
+	return remove_rows(d, t, err) ?: store_sync(d->store, err);
+}
 
-	if (r < 0)
-		return r;
+/* What nothing refers to any more. It may take a while, in which others want the trash */
+static void remove_files(struct labd *d, const struct trashed *t)
+{
+	char dir[IO_PATH] = "";
+
 	if (!strcmp(t->kind, "lab"))
 		io_path(dir, "%s/labs/%lld", d->paths.state, (long long)t->object);
 	else if (!strcmp(t->kind, "instance"))
@@ -304,9 +307,6 @@ static int purge(struct labd *d, const struct trashed *t, struct lab_err *err)
 			(long long)t->object);
 	else if (!strcmp(t->kind, "image"))
 		io_path(dir, "%s/images/%lld", d->paths.state, (long long)t->object);
-	r = store_sync(d->store, err);
-	if (r < 0)
-		return r;
 	if (*dir)
 		(void)io_remove_tree(AT_FDCWD, dir);
 	disks_collect(d);
@@ -314,7 +314,6 @@ static int purge(struct labd *d, const struct trashed *t, struct lab_err *err)
 	imagejob_collect(d);
 	log_info("the trash: %s %s%s%s removed", t->kind, t->lab_name, *t->lab_name ? "/" : "",
 		 t->name);
-	return 0;
 }
 
 static uint64_t total(const struct list *l)
@@ -346,34 +345,47 @@ static void look_at_next(struct labd *d, void *arg)
 		set_timer(d, l.n ? l.v[0].since + d->trash->age + 1 : 0);
 }
 
-void trash_expire(struct labd *d)
+/* Whether one had to go; it is the first in the list */
+static bool purge_next(struct labd *d, struct list *ret)
 {
 	struct trash *t = d->trash;
+	struct lab_err err = LAB_ERR_INIT;
+	SCOPED_LOCK(&t->lock);
 
-	pthread_mutex_lock(&t->lock);
-	for (;;) {
-		struct lab_err err = LAB_ERR_INIT;
+	if (read_list(d, 0, ret, NULL) < 0 || !ret->n ||
+	    (t->size && ret->v[0].since + t->age > num_wall() && total(ret) <= t->size))
+		return false;
+	if (!purge(d, &ret->v[0], &err))
+		return true;
+	log_error("the trash: %s", err.text);
+	return false;
+}
+
+void trash_expire(struct labd *d)
+{
+	bool more = true;
+
+	while (more) {
 		autolist struct list l = { 0 };
 
-		if (read_list(d, 0, &l, NULL) < 0 || !l.n ||
-		    (t->size && l.v[0].since + t->age > num_wall() && total(&l) <= t->size))
-			break;
-		if (purge(d, &l.v[0], &err) < 0) {
-			log_error("the trash: %s", err.text);
-			break;
-		}
+		more = purge_next(d, &l);
+		if (more)
+			remove_files(d, &l.v[0]);
 	}
-	pthread_mutex_unlock(&t->lock);
 	loop_post(d, look_at_next, NULL);
 }
 
 int trash_remove(struct labd *d, int64_t id, struct lab_err *err)
 {
-	SCOPED_LOCK(&d->trash->lock);
 	autolist struct list l = { 0 };
-	int r = read_one(d, id, &l, err);
+	int r;
 
-	return r < 0 ? r : purge(d, &l.v[0], err);
+	pthread_mutex_lock(&d->trash->lock);
+	r = read_one(d, id, &l, err) ?: purge(d, &l.v[0], err);
+	pthread_mutex_unlock(&d->trash->lock);
+	if (!r)
+		remove_files(d, &l.v[0]);
+	return r;
 }
 
 int trash_restore(struct labd *d, int64_t id, const char *name, json_t **ret, struct lab_err *err)
