@@ -114,6 +114,17 @@ static const char *known_digest(const json_t *manifest)
 	return recipe_str(json_object_get(manifest, "disk"), "sha256");
 }
 
+/* As a whole, but not synced: image_sync() does that, with the disk */
+static int replace(const char *path, const char *text)
+{
+	char tmp[IO_PATH];
+	autoclose int fd = open(io_path(tmp, "%s.tmp", path),
+				O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
+	int r = fd < 0 ? -errno : io_write_all(fd, text, strlen(text));
+
+	return r < 0 ? r : rename(tmp, path) < 0 ? -errno : 0;
+}
+
 static int keep_digest(const char *dir, json_t *manifest, const char *sha, struct lab_err *err)
 {
 	json_t *disk = json_object_get(manifest, "disk");
@@ -125,8 +136,7 @@ static int keep_digest(const char *dir, json_t *manifest, const char *sha, struc
 	if (json_object_set_new(disk, "sha256", json_string(sha)) ||
 	    !(text = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS)))
 		return lab_fail(err, -ENOMEM, "out of memory");
-	r = io_write_file(AT_FDCWD, io_path(path, "%s/manifest.json", dir), text, strlen(text),
-			  0444);
+	r = replace(io_path(path, "%s/manifest.json", dir), text);
 	return r < 0 ? lab_fail_errno(err, r, "%s", path) : 0;
 }
 

@@ -221,9 +221,15 @@ static void add_disk(struct words *w, const struct qemu_disk *disk, size_t i)
 static void add_nic(struct words *w, const struct qemu_nic *nic, size_t i)
 {
 	add(w, "-netdev", "tap,id=net%zu,fd=%zu,vhost=off", i, i + QEMU_FIRST_TAP);
-	/* no option ROM: nobody boots from the network, and reading it takes time */
+	/*
+	 * no option ROM: nobody boots from the network, and reading it takes time; no announcing
+	 * itself after a load: that is for a guest which has moved, and emulated it takes time.
+	 * Not by announce-rounds=0, with which QEMU 7.2 frees a timer that the next reset of
+	 * the device stops
+	 */
 	add(w, "-device",
-	    "virtio-net-pci,id=nic-%s,netdev=net%zu,mac=%s,host_mtu=%u,romfile=,addr=%#x",
+	    "virtio-net-pci,id=nic-%s,netdev=net%zu,mac=%s,host_mtu=%u,romfile=,"
+	    "guest_announce=off,addr=%#x",
 	    nic->name, i, nic->mac, nic->mtu, SLOT_NIC + (unsigned int)i);
 }
 

@@ -36,13 +36,6 @@ static int ignore_shared(struct qmp *q, uint64_t deadline, struct lab_err *err)
 	return qmp_call(q, "migrate-set-capabilities", args, deadline, NULL, err);
 }
 
-/* A guest that was loaded has not moved: it need not tell a network, which emulated takes time */
-static int announce_nothing(struct qmp *q, uint64_t deadline, struct lab_err *err)
-{
-	return qmp_call(q, "migrate-set-parameters", json_pack("{s:i}", "announce-rounds", 0),
-			deadline, NULL, err);
-}
-
 /* The state of our job: 1 it runs, 0 it is done, or why it failed */
 static int job_state(struct qmp *q, uint64_t deadline, struct lab_err *err)
 {
@@ -125,9 +118,7 @@ int qemu_save_devices(struct qmp *q, uint64_t deadline, struct lab_err *err)
 
 int qemu_load_devices(struct qmp *q, uint64_t deadline, struct lab_err *err)
 {
-	int r = announce_nothing(q, deadline, err) ?: run_job(q, "snapshot-load", deadline, err);
-
-	return lab_wrap(err, r, "loading its devices");
+	return lab_wrap(err, run_job(q, "snapshot-load", deadline, err), "loading its devices");
 }
 
 /* Where the device of a disk is */

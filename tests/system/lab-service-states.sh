@@ -109,16 +109,29 @@ reset_unseen()
 	guest b sync # a reset loses what is not on the disk: the count of its starts
 	labd_kill
 	python3 - "$qmp" <<'EOF'
-import socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.connect(sys.argv[1])
-f = s.makefile("rw")
-f.readline()
-for command in "qmp_capabilities", "system_reset":
+import socket, sys, time
+def call(f, command):
     f.write('{"execute": "%s"}\n' % command)
     f.flush()
     while "return" not in f.readline():
         pass
+def connect():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    f = s.makefile("rw")
+    f.readline()
+    call(f, "qmp_capabilities")
+    return f
+end = time.monotonic() + 10
+while True: # QEMU may have to notice first that labd has gone
+    try:
+        f = connect()
+        break
+    except OSError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.1)
+call(f, "system_reset")
 EOF
 	labd_start
 }
