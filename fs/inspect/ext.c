@@ -211,6 +211,8 @@ int ext_inode(const struct ext *x, uint32_t ino, union ext_inode *ret)
 	code = ext2fs_read_inode_full(x->fs, ino, &ret->base, sizeof(*ret));
 	if (code)
 		return ext_to_errno(code);
+	if (ino == EXT2_ROOT_INO && !LINUX_S_ISDIR(ret->base.i_mode))
+		return -EUCLEAN;
 	return ret->base.i_links_count && ret->base.i_mode & S_IFMT ? 0 : -EUCLEAN;
 }
 
