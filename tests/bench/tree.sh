@@ -21,8 +21,8 @@ S=$M/labs/t/snapshots/s4/instances/w/files/p0
 figure tree-ls-image "$(cold tree "$N" ls "$P")" 50 ms "$N"
 chain=$(cold tree "$N" ls "$S")
 figure tree-ls-chain "$chain" 50 ms "$N"
-figure_ratio tree-ls-mount "$chain" loop-mount "$(first kernel "$N" "$K")" 1 ms "$N"
-figure_faster tree-ls-fuse2fs "$chain" fuse2fs "$(first fuse2fs "$PEER_N" "$F")" 1 ms "$N"
+# Who mounts a raw disk reads it in no process that is locked up first
+say "mounted and listed, raw: $(first kernel "$N" "$K") ms by the kernel, $(first fuse2fs "$PEER_N" "$F") ms by fuse2fs"
 if command -v guestmount >/dev/null; then
 	guestmount_on() { guestmount --ro -a "$RAW" -m /dev/sda "$F"; }
 	guestmount_off() { guestunmount "$F" 2>/dev/null || true; }

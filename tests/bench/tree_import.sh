@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# a disk imported by copying it into the tree, until it is an image, against copying it to where
-# images are and converting it there. An image has been inspected, and has its SHA-256 in its
-# manifest; what is made by hand has not. Neither is on the disk at that time
+# a disk imported by copying it into the tree, until it is an image that can be used, against
+# copying it to where images are and converting it there. An image has been inspected and checked;
+# what is made by hand has not. Neither is on the disk at that time; the image's SHA-256 is counted
+# while it gets there
 # TIMEOUT: 900
 # IMAGES: debian-12
 # REQUIRES: root fuse qemu-img
