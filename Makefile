@@ -210,7 +210,7 @@ BUILD_DEPS = gcc libc6-dev pkg-config libsystemd-dev libjansson-dev libsqlite3-d
 RUN_DEPS = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs dnsmasq-base slirp4netns uidmap fuse3 \
 	   ca-certificates curl
 TEST_DEPS = libcmocka-dev busybox fdisk file genisoimage git inotify-tools iproute2 iputils-ping jq less mc mtools nano \
-	    nftables openssh-client procps rsync sqlite3 squashfs-tools strace tcpdump tmux tree util-linux vim xorriso
+	    nftables openssh-client procps rsync sqlite3 squashfs-tools strace tcpdump tmux tree util-linux vim xfsprogs xorriso
 BENCH_DEPS = fuse2fs libvirt-daemon-system libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 CLOUD_DEPS = python3-openstackclient openssh-client
 LINT_DEPS = clang clang-tidy clang-format cppcheck shellcheck codespell

@@ -145,10 +145,12 @@ static int write_manifest(const char *tmp, const char *dir, const struct image_h
 	char path[IO_PATH], boot[IMAGE_BOOT_ID];
 	autojson json_t *manifest = NULL;
 	autofree char *text = NULL;
-	autoclose int fd = open(io_path(path, "%s/disk.qcow2", tmp), O_RDONLY | O_CLOEXEC);
+	autoclose int fd = open(io_path(path, "%s/disk.qcow2", tmp), O_RDWR | O_CLOEXEC);
 	struct stat st;
 	int r;
 
+	if (fd >= 0)
+		io_fill_holes(fd, IMAGE_FEW_HOLES);
 	if (fd < 0 || fchmod(fd, 0444) < 0 || fstat(fd, &st) < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
 	manifest = json_pack("{ss ss ss sI ss ss s{ss sI} s[]}", "name", slash ? slash + 1 : dir,

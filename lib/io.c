@@ -338,6 +338,30 @@ ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t
 	return r;
 }
 
+/* Bytes of holes, counted up to more than @most: st_blocks may have what lies behind the end */
+static off_t count_holes(int fd, off_t size, off_t most)
+{
+	off_t holes = 0, hole = lseek(fd, 0, SEEK_HOLE);
+
+	while (hole >= 0 && hole < size && holes <= most) {
+		off_t data = lseek(fd, hole, SEEK_DATA);
+
+		data = data < 0 ? size : data;
+		holes += data - hole;
+		hole = lseek(fd, data, SEEK_HOLE);
+	}
+	return holes;
+}
+
+void io_fill_holes(int fd, off_t most)
+{
+	struct stat st;
+	off_t holes = fstat(fd, &st) < 0 ? 0 : count_holes(fd, st.st_size, most);
+
+	if (holes > 0 && holes <= most)
+		(void)RETRY(fallocate(fd, 0, 0, st.st_size));
+}
+
 int io_copy(int from, int to)
 {
 	ssize_t n;

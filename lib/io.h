@@ -109,6 +109,16 @@ int io_send_fds(int sock, const void *data, size_t len, const int *fds, size_t n
 ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t *ret_nfds);
 
 /**
+ * io_fill_holes() - Allocate a file's holes if they are few
+ * @fd:		open for writing
+ * @most:	bytes of holes; a file with more keeps them
+ *
+ * cp looks for zeros in a file that has holes, and so reads all of it where it could share it.
+ * What cannot be allocated stays a hole.
+ */
+void io_fill_holes(int fd, off_t most);
+
+/**
  * io_copy() - Copy the rest of a file to the end of another
  * Also between file systems, where copy_file_range() may not.
  * Return: 0 or negative errno

@@ -61,10 +61,12 @@ static int seal(const struct builder *b, const char *name, json_t *manifest, con
 		struct lab_err *err)
 {
 	char path[IO_PATH], sha[DIGEST_HEX];
-	autoclose int fd = open(io_path(path, "%s/%s", b->dir, name), O_RDONLY | O_CLOEXEC);
+	autoclose int fd = open(io_path(path, "%s/%s", b->dir, name), O_RDWR | O_CLOEXEC);
 	struct stat st;
 	int r;
 
+	if (fd >= 0)
+		io_fill_holes(fd, IMAGE_FEW_HOLES);
 	if (fd < 0 || fstat(fd, &st) < 0 || fchmod(fd, 0444) < 0 || fsync(fd) < 0)
 		return lab_fail_errno(err, -errno, "%s", path);
 	r = digest_fd(fd, sha, err);
