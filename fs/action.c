@@ -295,14 +295,15 @@ static void carry_out(struct client *client, struct pending *p)
 	int r;
 
 	/* Before it is asked: the job it starts may have failed when the answer is here */
-	if (p->kind != KIND_NONE)
+	if (p->kind != KIND_NONE && p->action.until != UNTIL_KNOWN)
 		model_fail(p->kind, p->id, NULL);
 	r = ask_in_time(client, p, &err);
 	/* a value that is not known in time was answered about */
 	mirror_answered(r != -ETIMEDOUT || p->action.until == UNTIL_KNOWN);
 	p->err = &err;
 	if (r < 0 && p->action.until != UNTIL_ANSWERED)
-		action_refuse(p->where, p->kind, p->id, &err);
+		action_refuse(p->where, p->action.until == UNTIL_KNOWN ? KIND_NONE : p->kind, p->id,
+			      &err);
 	answer(p, r);
 }
 

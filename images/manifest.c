@@ -122,7 +122,11 @@ static int replace(const char *path, const char *text)
 				O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
 	int r = fd < 0 ? -errno : io_write_all(fd, text, strlen(text));
 
-	return r < 0 ? r : rename(tmp, path) < 0 ? -errno : 0;
+	if (!r && rename(tmp, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(tmp);
+	return r;
 }
 
 static int keep_digest(const char *dir, json_t *manifest, const char *sha, struct lab_err *err)
@@ -162,7 +166,8 @@ static int same_boot(const char *dir, const json_t *manifest, struct lab_err *er
 {
 	char boot[IMAGE_BOOT_ID];
 
-	if (!strcmp(recipe_str(json_object_get(manifest, "disk"), "boot_id"), image_boot_id(boot)))
+	if (*image_boot_id(boot) &&
+	    !strcmp(recipe_str(json_object_get(manifest, "disk"), "boot_id"), boot))
 		return 0;
 	return lab_fail(err, -EUCLEAN, "%s: the host went down before it was known to be whole",
 			dir);
