@@ -74,16 +74,22 @@ int image_set_state(struct labd *d, struct image *im, const char *state, const c
 	return image_save(d, im, NULL);
 }
 
-/* 1: it has to be synced; 0: not, or it is gone; or why that failed before. @dir: IO_PATH bytes */
-static int find_unsynced(struct labd *d, int64_t id, char *dir, struct lab_err *err)
+/*
+ * 1: it has to be synced, by the caller, for whom others wait; 0: not, or it is gone; or why
+ * that failed before. @dir: IO_PATH bytes
+ */
+static int begin_settling(struct labd *d, int64_t id, char *dir, struct lab_err *err)
 {
 	SCOPED_LOCK(&d->lock);
-	const struct image *im = model_image_id(d, id);
+	struct image *im;
 
+	while ((im = model_image_id(d, id)) && im->settling)
+		pthread_cond_wait(&d->changed, &d->lock);
 	if (!im || !im->unsynced)
 		return 0;
 	if (strcmp(im->state, "ready"))
 		return lab_fail(err, -EIO, "%s", im->error);
+	im->settling = true;
 	image_dir(d, im, dir);
 	return 1;
 }
@@ -106,53 +112,62 @@ static int count(struct labd *d, int64_t id, const char *dir, struct lab_err *er
 	return 0;
 }
 
-/* One that failed stays unsynced in the store: the next labd compares its digest. false: gone */
-static bool end_unsynced(struct labd *d, int64_t id, const char *error)
+/* Bring it to the disk, and let the store know */
+static int settle(struct labd *d, int64_t id, const char *dir, struct lab_err *err)
+{
+	/* the kernel tells an error of fsync() once: nobody may take the second answer */
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	int r = count(d, id, dir, err);
+
+	if (!r) {
+		SCOPED_LOCK(&one);
+		r = image_sync(dir, err);
+	}
+	return r;
+}
+
+static int save_settled(struct labd *d, int64_t id, struct lab_err *err)
+{
+	int64_t r = store_run(
+		d->store, err,
+		"UPDATE images SET state = 'ready' WHERE id = ? AND state = 'unsynced'", "i", id);
+
+	return r < 0 ? (int)r : 0;
+}
+
+/* One that failed stays unsynced in the store: the next labd compares its digest. 0: gone, or done
+ */
+static int end_settling(struct labd *d, int64_t id, int r, int saved, const struct lab_err *why)
 {
 	SCOPED_LOCK(&d->lock);
 	struct image *im = model_image_id(d, id);
 
+	pthread_cond_broadcast(&d->changed);
 	if (!im)
-		return false;
-	im->unsynced = *error;
-	if (*error) {
+		return 0;
+	im->settling = false;
+	im->unsynced = r < 0 || saved < 0;
+	if (r < 0) {
 		snprintf(im->state, sizeof(im->state), "failed");
-		snprintf(im->error, sizeof(im->error), "%s", error);
+		snprintf(im->error, sizeof(im->error), "%s", why->text);
 		events_emit(d, "image", "change", "", im->name, NULL, image_json(d, im));
 	}
-	return true;
-}
-
-static int settle(struct labd *d, int64_t id, struct lab_err *err)
-{
-	/* the kernel tells an error of fsync() once: nobody may take the second answer */
-	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
-	SCOPED_LOCK(&one);
-	struct lab_err why = LAB_ERR_INIT;
-	char dir[IO_PATH];
-	int64_t saved;
-	int r = find_unsynced(d, id, dir, err); /* somebody else may have done it meanwhile */
-
-	if (r <= 0)
-		return r;
-	r = count(d, id, dir, &why) ?: image_sync(dir, &why);
-	if (r < 0)
-		return end_unsynced(d, id, why.text) ? lab_fail(err, r, "%s", why.text) : 0;
-	saved = store_run(d->store, err,
-			  "UPDATE images SET state = 'ready' WHERE id = ? AND state = 'unsynced'",
-			  "i", id);
-	if (saved < 0)
-		return (int)saved;
-	(void)end_unsynced(d, id, "");
-	return 0;
+	return r < 0 ? r : saved;
 }
 
 int image_settle(struct labd *d, int64_t id, struct lab_err *err)
 {
+	struct lab_err why = LAB_ERR_INIT;
 	char dir[IO_PATH];
-	int r = find_unsynced(d, id, dir, err);
+	int saved = 0, r = begin_settling(d, id, dir, err);
 
-	return r <= 0 ? r : settle(d, id, err);
+	if (r <= 0)
+		return r;
+	r = settle(d, id, dir, &why);
+	if (!r)
+		saved = save_settled(d, id, &why);
+	r = end_settling(d, id, r, saved, &why);
+	return r < 0 ? lab_fail(err, r, "%s", why.text) : 0;
 }
 
 int image_load_manifest(struct labd *d, struct image *im, struct lab_err *err)

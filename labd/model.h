@@ -24,6 +24,7 @@
  * @cmdline:	kernel command line, "" for firmware boot
  * @job:	the job that has claimed it, 0 for none
  * @unsynced:	ready, but perhaps not on the disk yet: "unsynced" in the store
+ * @settling:	somebody has it counted and synced
  */
 struct image {
 	TAILQ_ENTRY(image) link;
@@ -37,7 +38,7 @@ struct image {
 	char error[LAB_ERR_TEXT];
 	uint64_t size, used;
 	double created;
-	bool protect, unsynced;
+	bool protect, unsynced, settling;
 	int64_t job;
 };
 
