@@ -216,8 +216,10 @@ static int ask(struct client *client, struct action *a, uint64_t deadline, struc
 	a->job = (uint64_t)json_integer_value(json_object_get(answer, "job"));
 	if (a->until == UNTIL_SHOWN)
 		return 0;
-	if (a->until == UNTIL_KNOWN)
+	if (a->until == UNTIL_KNOWN) {
+		a->answered = true;
 		return wait_until_known(&w);
+	}
 	r = model_wait(settled, &w, a->job ? UINT64_MAX : deadline);
 	if (r == -ETIMEDOUT)
 		lab_fail(err, r, "labd has accepted it but does not show it");
@@ -289,21 +291,26 @@ static void answer(struct pending *p, int result)
 	free(p);
 }
 
+/* What came of it is shown with the object */
+static bool is_command(const struct action *a)
+{
+	return a->until != UNTIL_KNOWN;
+}
+
 static void carry_out(struct client *client, struct pending *p)
 {
 	struct lab_err err = LAB_ERR_INIT;
 	int r;
 
 	/* Before it is asked: the job it starts may have failed when the answer is here */
-	if (p->kind != KIND_NONE && p->action.until != UNTIL_KNOWN)
+	if (p->kind != KIND_NONE && is_command(&p->action))
 		model_fail(p->kind, p->id, NULL);
 	r = ask_in_time(client, p, &err);
-	/* a value that is not known in time was answered about */
-	mirror_answered(r != -ETIMEDOUT || p->action.until == UNTIL_KNOWN);
+	/* what is not known in time was answered about */
+	mirror_answered(r != -ETIMEDOUT || p->action.answered);
 	p->err = &err;
 	if (r < 0 && p->action.until != UNTIL_ANSWERED)
-		action_refuse(p->where, p->action.until == UNTIL_KNOWN ? KIND_NONE : p->kind, p->id,
-			      &err);
+		action_refuse(p->where, is_command(&p->action) ? p->kind : KIND_NONE, p->id, &err);
 	answer(p, r);
 }
 

@@ -62,6 +62,7 @@ enum action_until {
  * @wanted:	static string; a refusal counts as success if the object's state
  *		(@kind, @id) is this then: setting what already is
  * @job:	out: the job that labd started, or 0
+ * @answered:	out: labd has, whatever came of it; UNTIL_KNOWN only
  * @answer:	out: what it said, owned; UNTIL_ANSWERED only
  */
 struct action {
@@ -74,6 +75,7 @@ struct action {
 	char name[NAME_MAX_LEN + 1];
 	const char *key, *wanted;
 	uint64_t job;
+	bool answered;
 	json_t *answer;
 };
 
