@@ -57,20 +57,26 @@ static void heard(void *arg, const char *line)
 		progress->report(progress->arg, "convert", percent, 100, "%");
 }
 
+/* qemu-img on foreign data */
+static struct run limited(const char *const *argv, const struct image_progress *progress)
+{
+	return (struct run){ .argv = argv,
+			     .deadline = num_now_us() + CONVERT_DEADLINE_US,
+			     .max_memory = CONVERT_MAX_MEMORY,
+			     .max_cpu = CONVERT_MAX_CPU,
+			     .cancel = progress ? progress->cancelled : NULL,
+			     .cancel_arg = progress ? progress->arg : NULL };
+}
+
 static int convert(const char *source, const char *format, const char *to,
 		   const struct image_progress *progress, struct lab_err *err)
 {
 	const char *argv[] = { "qemu-img", "convert", "-p", "--image-opts", source, "-O",
 			       format,	   to,	      NULL };
-	struct run run = { .argv = argv,
-			   .deadline = num_now_us() + CONVERT_DEADLINE_US,
-			   .max_memory = CONVERT_MAX_MEMORY,
-			   .max_cpu = CONVERT_MAX_CPU,
-			   .cancel = progress ? progress->cancelled : NULL,
-			   .cancel_arg = progress ? progress->arg : NULL,
-			   .line = heard,
-			   .line_arg = (void *)progress };
+	struct run run = limited(argv, progress);
 
+	run.line = heard;
+	run.line_arg = (void *)progress;
 	return run_program(&run, NULL, err);
 }
 
@@ -93,15 +99,10 @@ static int check(const char *source, off_t file_size, const struct image_progres
 	autojson json_t *found = NULL;
 	autofree char *text = NULL;
 	json_int_t end = 0;
+	struct run run = limited(argv, progress);
 	int status, r;
-	struct run run = { .argv = argv,
-			   .deadline = num_now_us() + CONVERT_DEADLINE_US,
-			   .max_memory = CONVERT_MAX_MEMORY,
-			   .max_cpu = CONVERT_MAX_CPU,
-			   .cancel = progress ? progress->cancelled : NULL,
-			   .cancel_arg = progress ? progress->arg : NULL,
-			   .ret_status = &status };
 
+	run.ret_status = &status;
 	r = run_program(&run, &text, err);
 	if (r < 0)
 		return r;
