@@ -143,7 +143,7 @@ static int write_manifest(const char *tmp, const char *dir, const struct image_h
 			  struct lab_err *err)
 {
 	const char *slash = strrchr(dir, '/');
-	char path[IO_PATH], boot[IMAGE_BOOT_ID];
+	char path[IO_PATH], boot[IO_BOOT_ID];
 	autojson json_t *manifest = NULL;
 	autofree char *text = NULL;
 	autoclose int fd = open(io_path(path, "%s/disk.qcow2", tmp), O_RDWR | O_CLOEXEC);
@@ -156,8 +156,8 @@ static int write_manifest(const char *tmp, const char *dir, const struct image_h
 		return lab_fail_errno(err, -errno, "%s", path);
 	manifest = json_pack("{ss ss ss sI ss ss s{ss sI} s[]}", "name", slash ? slash + 1 : dir,
 			     "recipe", "", "from", "", "size", (json_int_t)header->size, "boot",
-			     "firmware", "cmdline", "", "disk", "boot_id", image_boot_id(boot),
-			     "size", (json_int_t)st.st_size, "packages");
+			     "firmware", "cmdline", "", "disk", "boot_id", io_boot_id(boot), "size",
+			     (json_int_t)st.st_size, "packages");
 	text = manifest ? json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
 	if (!text)
 		return lab_fail(err, -ENOMEM, "out of memory");

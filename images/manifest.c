@@ -92,15 +92,6 @@ int image_manifest(const char *dir, json_t **ret, struct lab_err *err)
 	return r < 0 ? lab_fail(err, r, "%s is damaged: not JSON", path) : 0;
 }
 
-const char *image_boot_id(char buf[IMAGE_BOOT_ID])
-{
-	autofree char *id = NULL;
-
-	(void)io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &id, NULL);
-	snprintf(buf, IMAGE_BOOT_ID, "%.36s", id ? id : "");
-	return buf;
-}
-
 static int open_disk(const char *dir, struct lab_err *err)
 {
 	char path[IO_PATH];
@@ -164,9 +155,9 @@ int image_digest(const char *dir, char sha[DIGEST_HEX], struct lab_err *err)
 /* Without a digest: what was written in this boot is what is read in it */
 static int same_boot(const char *dir, const json_t *manifest, struct lab_err *err)
 {
-	char boot[IMAGE_BOOT_ID];
+	char boot[IO_BOOT_ID];
 
-	if (*image_boot_id(boot) &&
+	if (*io_boot_id(boot) &&
 	    !strcmp(recipe_str(json_object_get(manifest, "disk"), "boot_id"), boot))
 		return 0;
 	return lab_fail(err, -EUCLEAN, "%s: the host went down before it was known to be whole",

@@ -44,10 +44,6 @@ int recipe_read_lock(const struct paths *paths, const char *name, json_t **ret,
 int image_begin(const char *dir, char *tmp, struct lab_err *err);
 
 #define IMAGE_FEW_HOLES (1 << 20) /* bytes; a qcow2 has some around its tables */
-#define IMAGE_BOOT_ID 40
-
-/** image_boot_id() - Which boot of the host this is, as its kernel says; returns @buf */
-const char *image_boot_id(char buf[IMAGE_BOOT_ID]);
 
 /** image_commit() - Give a finished, synced directory its final name */
 int image_commit(const char *tmp, const char *dir, struct lab_err *err);

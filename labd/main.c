@@ -216,17 +216,16 @@ static int open_event(struct labd *d, struct lab_err *err)
  */
 static void find_accel(struct labd *d)
 {
-	autofree char *boot = NULL, *seen = NULL;
+	autofree char *seen = NULL;
 	const char *forced = getenv("LABD_ACCEL");
-	char path[IO_PATH], now[128], *reason;
+	char path[IO_PATH], boot[IO_BOOT_ID], now[128], *reason;
 	struct stat st = { 0 };
 	int n;
 
 	io_path(path, "%s/accel", d->paths.state);
 	(void)stat("/dev/kvm", &st);
-	(void)io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL);
-	n = snprintf(now, sizeof(now), "%.36s %lld %s", boot ? boot : "",
-		     (long long)st.st_ctim.tv_sec, forced ? forced : "");
+	n = snprintf(now, sizeof(now), "%s %lld %s", io_boot_id(boot), (long long)st.st_ctim.tv_sec,
+		     forced ? forced : "");
 	if (!io_read_file(AT_FDCWD, path, 1024, &seen, NULL) && !strncmp(seen, now, (size_t)n) &&
 	    (reason = strchr(seen, '\n')) && (reason[1] == 'k' || reason[1] == 't')) {
 		accel_set(&d->accel, reason[1] == 'k', reason + 2);

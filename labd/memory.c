@@ -179,13 +179,11 @@ static void add_seal(char *seal, size_t size, int dirfd, const char *name)
 static void make_seal(const char *path, const json_t *files, char seal[MAX_SEAL])
 {
 	autoclose int dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	autofree char *boot = NULL;
+	char boot[IO_BOOT_ID];
 	const char *name;
 	json_t *file;
 
-	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL) < 0)
-		boot = NULL;
-	snprintf(seal, MAX_SEAL, "%.36s", boot ? boot : "");
+	snprintf(seal, MAX_SEAL, "%s", io_boot_id(boot));
 	add_seal(seal, MAX_SEAL, dirfd, MANIFEST);
 	json_object_foreach((json_t *)files, name, file) {
 		add_seal(seal, MAX_SEAL, dirfd, name);

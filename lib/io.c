@@ -338,6 +338,15 @@ ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t
 	return r;
 }
 
+const char *io_boot_id(char buf[IO_BOOT_ID])
+{
+	autofree char *id = NULL;
+
+	(void)io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &id, NULL);
+	snprintf(buf, IO_BOOT_ID, "%.36s", id ? id : "");
+	return buf;
+}
+
 /* Bytes of holes, counted up to more than @most: st_blocks may have what lies behind the end */
 static off_t count_holes(int fd, off_t size, off_t most)
 {

@@ -108,6 +108,11 @@ int io_send_fds(int sock, const void *data, size_t len, const int *fds, size_t n
  */
 ssize_t io_recv_fds(int sock, void *buf, size_t len, int fds[IO_MAX_FDS], size_t *ret_nfds);
 
+#define IO_BOOT_ID 40
+
+/** io_boot_id() - Which boot of the host this is, as its kernel says, or ""; returns @buf */
+const char *io_boot_id(char buf[IO_BOOT_ID]);
+
 /**
  * io_fill_holes() - Allocate a file's holes if they are few
  * @fd:		open for writing
