@@ -14,6 +14,7 @@ for image in "$LABD_IMAGE_CACHE"/*/; do
 	[ "$(jq -r .name "$image/manifest.json")" != tiny ] || cp -a "$image" "$LABD_STATE/cache/"
 done
 export LABD_IMAGE_CACHE=$LABD_STATE/cache
+export LABD_SPARES=no # they would take of the room that is left, at any time
 labd_start
 on_exit labd_stop # before the unmount
 need tiny
